@@ -1,0 +1,1 @@
+export { QuaverError, type QuaverErrorDetails } from './error.ts';
