@@ -1,29 +1,24 @@
 import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { defaultServerConditions } from 'vite';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type TestProjectInlineConfiguration, type ViteUserConfig } from 'vitest/config';
+import { Totals } from './tools/vitest-totals.ts';
 
 const conditions = ['@quaver/source', ...defaultServerConditions];
+const packages = new URL('packages/', import.meta.url);
 
-const project = (name: string) => ({
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
-  test: { name, root: `packages/${name}`, include: ['test/**/*.test.ts'], testTimeout: 120_000 },
-});
+/** One project per package, tested from its sources: no build needed. */
+const project =
+  (include: string) =>
+  (name: string): TestProjectInlineConfiguration => ({
+    resolve: { conditions },
+    ssr: { resolve: { conditions } },
+    test: { name, root: fileURLToPath(new URL(name, packages)), include: [include], testTimeout: 120_000 },
+  });
 
-/** Ends every run with the plain line `N passed, N failed, N skipped`. */
-const totals = {
-  onTestRunEnd(modules: readonly { children: { allTests(): Iterable<{ result(): { state: string } }> } }[]) {
-    const count = { passed: 0, failed: 0, skipped: 0 };
-    for (const module of modules)
-      for (const test of module.children.allTests()) {
-        const { state } = test.result();
-        if (state === 'passed' || state === 'failed') count[state]++;
-        else count.skipped++;
-      }
-    console.log(`\n${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);
-  },
-};
+export const workspace = (include: string): ViteUserConfig =>
+  defineConfig({
+    test: { reporters: ['default', new Totals()], projects: readdirSync(packages).map(project(include)) },
+  });
 
-export default defineConfig({
-  test: { reporters: ['default', totals], projects: readdirSync('packages').map(project) },
-});
+export default workspace('test/**/*.test.ts');
