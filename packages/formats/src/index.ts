@@ -1,1 +1,23 @@
-export {};
+export { type ByteSource, bytesSource } from './byte-source.ts';
+export type {
+  Checkpoint,
+  CheckpointTensor,
+  Fp8Storage,
+  MetadataArray,
+  MetadataValue,
+  TensorToWrite,
+} from './checkpoint.ts';
+export { type GgufHeader, type GgufTensorInfo, readGgufHeader } from './gguf/header.ts';
+export { openGguf } from './gguf/open.ts';
+export type { GgufStorage } from './gguf/storage-types.ts';
+export type { JsonObject, JsonValue } from './json.ts';
+export {
+  encodeSafetensors,
+  layOutSafetensors,
+  type SafetensorsLayout,
+  safetensorsChunks,
+} from './safetensors/encode.ts';
+export { readSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from './safetensors/header.ts';
+export { openSafetensors } from './safetensors/open.ts';
+export { openShardedSafetensors, parseSafetensorsIndex, type SafetensorsIndex } from './safetensors/sharded.ts';
+export { elementCount, type TensorDType, tensorDTypeBytes } from './tensor-dtype.ts';
