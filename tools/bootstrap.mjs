@@ -12,7 +12,7 @@ import { build, install, SetupError } from './workspace.mjs';
 const commands = {
   demo: { build: true, script: 'tools/demo.mjs' },
   test: { script: 'tools/check.mjs' },
-  'test:heavy': { script: 'tools/check-heavy.mjs' },
+  'test:heavy': { script: 'tools/check.mjs', args: ['--heavy'] },
   build: { build: true },
   codegen: { script: 'tools/codegen.mjs' },
   quaver: { build: true, quiet: true, script: 'packages/cli/bin/quaver.js' },
@@ -47,5 +47,5 @@ if (command.script) {
   const { npm_lifecycle_event: script, INIT_CWD: caller } = process.env;
   const cwd = name !== 'quaver' ? root : script === name && caller ? caller : process.cwd();
   const env = { ...toolEnv(), QUAVER_HOST_NODE: process.execPath };
-  endLike(await run(pinnedNode(), [path.join(root, command.script), ...args], { cwd, env }));
+  endLike(await run(pinnedNode(), [path.join(root, command.script), ...(command.args ?? []), ...args], { cwd, env }));
 }

@@ -27,29 +27,30 @@ export function toolEnv() {
   };
 }
 
+const text = (chunks) => Buffer.concat(chunks).toString('utf8');
+
 /**
- * Runs a command to its end. Resolves to `{ code, signal, output }`; `output` holds both streams when `stdio` is 'pipe'.
+ * Runs a command to its end. Resolves to `{ code, signal, stdout, output }`; the last, with `stdio: 'pipe'`, holds both streams.
  * SIGTERM and SIGHUP are passed on. SIGINT is passed on only without a terminal: a terminal has sent it to the child already.
  */
 export function run(command, args, { cwd = root, env = toolEnv(), stdio = 'inherit' } = {}) {
   return new Promise((resolve, reject) => {
-    const piped = stdio === 'pipe';
-    const child = spawn(command, args, { cwd, env, stdio: piped ? ['ignore', 'pipe', 'pipe'] : stdio });
+    const child = spawn(command, args, { cwd, env, stdio: stdio === 'pipe' ? ['ignore', 'pipe', 'pipe'] : stdio });
     const forward = (signal) => {
       if (signal !== 'SIGINT' || !onTerminal) child.kill(signal);
     };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
     for (const signal of signals) process.on(signal, forward);
-    const chunks = [];
-    if (piped) for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => chunks.push(chunk));
+    const output = [];
+    const stdout = [];
+    child.stdout?.on('data', (chunk) => stdout.push(chunk));
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => output.push(chunk));
     const settle = (finish, value) => {
       for (const signal of signals) process.off(signal, forward);
       finish(value);
     };
     child.on('error', (error) => settle(reject, error));
-    child.on('close', (code, signal) =>
-      settle(resolve, { code, signal, output: Buffer.concat(chunks).toString('utf8') }),
-    );
+    child.on('close', (code, signal) => settle(resolve, { code, signal, stdout: text(stdout), output: text(output) }));
   });
 }
 
