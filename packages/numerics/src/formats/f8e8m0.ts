@@ -4,20 +4,22 @@ import { checkBulkCast, type FloatFormat } from './float-format.ts';
 const NAN_CODE = 0xff;
 const MAX_CODE = 0xfe;
 
-/** The f32 nearest to 2^128 that still rounds down to 2^127: the last one below 1.5·2^127. */
+/** 2^-127, a subnormal f32 and the smallest code. */
+const SMALLEST_BITS = 0x0040_0000;
+/** The last f32 below 1.5·2^127, which rounds down to 2^127. */
 const MAX_ROUNDABLE_BITS = 0x7f3f_ffff;
 
 function encodeBits(word: number, saturate: boolean): number {
   // Zero, every negative value, −0, −Inf and NaN: a format of powers of two has no code for them.
   if (word === 0 || word >>> 31 === 1 || word > 0x7f80_0000) return NAN_CODE;
-  // Adding half carries into the exponent field, which is the code. Subnormals below 2^-127 stay at code 0 = 2^-127.
   if (word > MAX_ROUNDABLE_BITS) return saturate ? MAX_CODE : NAN_CODE;
-  if (word < 0x0080_0000) return word >= 0x0060_0000 ? 1 : 0;
+  if (word <= SMALLEST_BITS) return 0;
+  // Adding half carries into the exponent field, which is the code.
   return (word + 0x0040_0000) >>> 23;
 }
 
 const table = new Float32Array(256);
-for (let code = 0; code < 255; code++) table[code] = code === 0 ? bitsToF32(0x0040_0000) : bitsToF32(code << 23);
+for (let code = 0; code < 255; code++) table[code] = code === 0 ? bitsToF32(SMALLEST_BITS) : bitsToF32(code << 23);
 table[NAN_CODE] = Number.NaN;
 
 /** E8M0FNU, the power-of-two scale format of OCP microscaling: no sign, no zero, no infinity, 0xFF is NaN. */

@@ -34,8 +34,9 @@ export interface FloatFormat {
    * NaN always gives the positive quiet NaN of the format (0x80 in the FNUZ formats): the sign of a NaN is not
    * observable in JavaScript and differs between processors. −0 keeps its sign, except in FNUZ, which has no −0.
    *
-   * E8M0 has neither sign nor zero: it rounds to the nearest power of two, ties up; positive values below 2^-127 give
-   * 2^-127; ±0, negative values and −Inf give NaN whatever `saturate` says.
+   * E8M0 has neither sign nor zero: it rounds to the nearest power of two, ties up, except that everything between
+   * 2^-127 and 2^-126 goes up (as in ml_dtypes and PyTorch); positive values below 2^-127 give 2^-127; ±0, negative
+   * values and −Inf give NaN whatever `saturate` says.
    */
   encode(value: number, saturate?: boolean): number;
 
