@@ -1,1 +1,11 @@
-export {};
+export { type CheckpointFiles, type ImportOptions, type ImportResult, importModel } from './import-model.ts';
+export {
+  type LlamaConfig,
+  type LlamaFamily,
+  llamaConfigFromGguf,
+  llamaConfigFromHuggingFace,
+  type RopeScaling,
+} from './llama/config.ts';
+export { llamaFunctions, llamaStates, llamaSymbols } from './llama/graph.ts';
+export type { ImportDType } from './llama/import.ts';
+export { type RopeTables, ropeTables } from './llama/rope.ts';

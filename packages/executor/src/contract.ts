@@ -1,0 +1,119 @@
+/**
+ * @file The contract between the SDK and anything that runs lowered graphs.
+ *
+ * An executor owns memory and programs. It is handed a lowered function, says op by op what it takes, and runs it.
+ * Everything that crosses this boundary is plain data (types, attributes, bytes) or an opaque handle, so that an
+ * executor may live in a worker, in another process, or in another language. Submission is in order; results are
+ * visible after `wait`. Nothing falls back silently: what `supports` refuses is reported to the caller.
+ */
+import type { Attributes, DType, DimBindings, GraphFunction, TensorType } from '@quaver/ir';
+
+/** A node as `supports` sees it: no values, only types, so that it can be sent anywhere. Shapes may be symbolic. */
+export interface NodeView {
+  readonly domain: string;
+  readonly op: string;
+  readonly version: number;
+  readonly operands: readonly (TensorType | undefined)[];
+  readonly results: readonly TensorType[];
+  readonly attributes: Attributes;
+}
+
+/** The answer for one node. `native` is false where the executor gives the right bits without its fast path. */
+export type Support =
+  | { readonly ok: true; readonly native: boolean }
+  | { readonly ok: false; readonly code: string; readonly reason: string; readonly hint?: string };
+
+export interface Capabilities {
+  readonly dtypes: Readonly<Partial<Record<DType, 'native' | 'emulated'>>>;
+  /** Bytes that one buffer may have, and that all buffers together may have. */
+  readonly maxBufferBytes: number;
+  readonly maxTotalBytes: number;
+  /** A row's bits do not depend on the other rows, their number, or how the work was split. */
+  readonly rowInvariant: boolean;
+  /** The same program on the same data gives the same bits. */
+  readonly deterministic: boolean;
+}
+
+export interface DeviceInfo {
+  readonly id: string;
+  readonly name: string;
+  /** What runs and why, for `quaver doctor`: instruction set, threads, adapter, … */
+  readonly details: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** What a buffer is for; executors choose the placement by it. */
+export type BufferUsage = 'parameter' | 'state' | 'input' | 'output';
+
+/** Memory that an executor owns. `dispose` gives it back; using it afterwards is an error. */
+export interface DeviceBuffer {
+  readonly byteLength: number;
+  readonly usage: BufferUsage;
+  dispose(): void;
+}
+
+/** A compiled function. */
+export interface Program {
+  readonly name: string;
+  dispose(): void;
+}
+
+/** The buffers of one call, by the names of the function's inputs, parameters, states and outputs. */
+export interface Bindings {
+  readonly symbols: DimBindings;
+  readonly inputs: Readonly<Record<string, DeviceBuffer>>;
+  readonly parameters: Readonly<Record<string, DeviceBuffer>>;
+  /** Read and updated in place. */
+  readonly states: Readonly<Record<string, DeviceBuffer>>;
+  readonly outputs: Readonly<Record<string, DeviceBuffer>>;
+}
+
+/** Names one submission. */
+export interface Fence {
+  readonly id: number;
+}
+
+export interface DeviceLost {
+  readonly reason: string;
+}
+
+/** Time one node took in the submissions since profiling began. */
+export interface ProfileEvent {
+  readonly op: string;
+  readonly location: string;
+  readonly milliseconds: number;
+}
+
+export interface Executor extends AsyncDisposable {
+  readonly id: string;
+  readonly device: DeviceInfo;
+  readonly capabilities: Capabilities;
+  supports(node: NodeView): Support;
+  /** `fn` is verified, legalized for this executor and has a memory plan. */
+  compile(fn: GraphFunction, signal?: AbortSignal): Promise<Program>;
+  /** @throws QuaverError `executor-out-of-memory` */
+  allocate(byteLength: number, usage: BufferUsage): DeviceBuffer;
+  upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void>;
+  download(buffer: DeviceBuffer): Promise<Uint8Array>;
+  /** Queues a run. `signal` stops it between nodes; states are then undefined until they are written again. */
+  submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence;
+  /** Settles when the submission has run; rejects with its error, or `aborted`. */
+  wait(fence: Fence): Promise<void>;
+  /** Settles only if the device is lost. */
+  readonly lost: Promise<DeviceLost>;
+  profile?(): readonly ProfileEvent[];
+}
+
+/** What an executor package exports as `default`, or registers. */
+export interface ExecutorPlugin {
+  readonly apiVersion: 1;
+  readonly id: string;
+  listDevices(): Promise<readonly DeviceInfo[]>;
+  open(options?: ExecutorOptions): Promise<Executor>;
+}
+
+export interface ExecutorOptions {
+  readonly device?: string;
+  /** Collect `profile()` events. */
+  readonly profile?: boolean;
+  readonly signal?: AbortSignal;
+}
