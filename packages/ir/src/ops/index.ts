@@ -1,0 +1,52 @@
+import type { OpDefinition } from '../op.ts';
+import { OpRegistry } from '../registry.ts';
+import { amax } from './amax.ts';
+import { attention } from './attention.ts';
+import { biasAdd } from './bias-add.ts';
+import { broadcastInDim } from './broadcast-in-dim.ts';
+import { compare } from './compare.ts';
+import { computeScale } from './compute-scale.ts';
+import { concatenate } from './concatenate.ts';
+import { constant } from './constant.ts';
+import { convert } from './convert.ts';
+import { dequantize } from './dequantize.ts';
+import { dotGeneral } from './dot-general.ts';
+import { dynamicQuantize } from './dynamic-quantize.ts';
+import { dynamicUpdateSlice } from './dynamic-update-slice.ts';
+import { add, divide, maximum, minimum, multiply, subtract } from './elementwise-binary.ts';
+import { abs, exp, log, negate, sqrt } from './elementwise-unary.ts';
+import { gather } from './gather.ts';
+import { iota } from './iota.ts';
+import { logSoftmaxGather } from './log-softmax-gather.ts';
+import { and, not, or } from './logical.ts';
+import { quantize } from './quantize.ts';
+import { reduce } from './reduce.ts';
+import { reshape } from './reshape.ts';
+import { rmsNorm } from './rms-norm.ts';
+import { rope } from './rope.ts';
+import { scaledDot } from './scaled-dot.ts';
+import { select } from './select.ts';
+import { silu } from './silu.ts';
+import { slice } from './slice.ts';
+import { logSoftmax, softmax } from './softmax.ts';
+import { swiglu } from './swiglu.ts';
+import { transpose } from './transpose.ts';
+
+const primitives: readonly OpDefinition[] = [
+  ...[constant, iota, convert],
+  ...[negate, abs, exp, log, sqrt],
+  ...[add, subtract, multiply, divide, maximum, minimum],
+  ...[compare, and, or, not, select],
+  ...[broadcastInDim, reshape, transpose, slice, concatenate],
+  ...[reduce, dotGeneral, gather, dynamicUpdateSlice],
+  ...[amax, computeScale, quantize, dequantize, scaledDot],
+];
+
+const composites: readonly OpDefinition[] = [
+  ...[softmax, logSoftmax, logSoftmaxGather],
+  ...[silu, swiglu, rmsNorm, rope, biasAdd],
+  ...[attention, dynamicQuantize],
+];
+
+/** Every op of the `core` domain. */
+export const coreOps: OpRegistry = new OpRegistry([...primitives, ...composites]);
