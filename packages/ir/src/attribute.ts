@@ -49,8 +49,18 @@ const checks: Record<AttributeKind, (value: AttributeValue) => boolean> = {
   string: (value) => typeof value === 'string',
   dtype: (value) => typeof value === 'string' && isDType(value),
   ints: (value) => Array.isArray(value) && value.every((item) => Number.isSafeInteger(item)),
-  dims: (value) => Array.isArray(value) && value.every((item) => parseDim(item) === item),
+  dims: (value) => Array.isArray(value) && value.every(isCanonicalDim),
 };
+
+function isCanonicalDim(item: unknown): boolean {
+  if (typeof item !== 'number' && typeof item !== 'string') return false;
+  try {
+    return parseDim(item) === item;
+  } catch (error) {
+    if (error instanceof QuaverError) return false;
+    throw error;
+  }
+}
 
 /**
  * Fills in defaults and checks kinds.

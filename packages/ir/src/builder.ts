@@ -29,7 +29,9 @@ export class GraphBuilder {
   readonly states: Value[] = [];
   readonly #outputs: FunctionOutput[] = [];
   readonly #updates: StateUpdate[] = [];
-  readonly #names = new Set<string>();
+  readonly #shared = new Map<string, Value>();
+  /** Every name in use, with the suffix to try first when it is wanted again. */
+  readonly #names = new Map<string, number>();
   #location = '';
 
   constructor(name: string) {
@@ -55,12 +57,12 @@ export class GraphBuilder {
 
   /** The value of a module parameter in this function; the same object on every call. */
   parameter(parameter: Pick<Parameter, 'name' | 'type'>): Value {
-    return this.#shared('parameter', this.parameters, parameter);
+    return this.#once('parameter', this.parameters, parameter);
   }
 
   /** The value that a state variable has when the function starts. */
   state(state: StateVariable): Value {
-    return this.#shared('state', this.states, state);
+    return this.#once('state', this.states, state);
   }
 
   /** Makes `value` what the state variable holds after the call. */
@@ -73,7 +75,12 @@ export class GraphBuilder {
   }
 
   /** A node of a core op, with one result. */
-  op(name: string, operands: readonly (Value | undefined)[], attributes: Attributes = {}, extras: NodeExtras = {}): Value {
+  op(
+    name: string,
+    operands: readonly (Value | undefined)[],
+    attributes: Attributes = {},
+    extras: NodeExtras = {},
+  ): Value {
     return this.apply(coreOps.latest('core', name), operands, attributes, extras)[0]!;
   }
 
@@ -125,19 +132,23 @@ export class GraphBuilder {
     };
   }
 
-  #shared(kind: 'parameter' | 'state', list: Value[], item: { readonly name: string; readonly type: TensorType }): Value {
-    const known = list.find((value) => value.ref === item.name);
+  #once(kind: 'parameter' | 'state', list: Value[], item: { readonly name: string; readonly type: TensorType }): Value {
+    const key = `${kind} ${item.name}`;
+    const known = this.#shared.get(key);
     if (known) return known;
     const value = this.#value(kind, item.name, item.type, item.name);
+    this.#shared.set(key, value);
     list.push(value);
     return value;
   }
 
   #value(kind: Value['kind'], wanted: string, type: TensorType, ref?: string): Value {
-    const base = wanted.replaceAll(/[^A-Za-z0-9_.]/g, '_');
+    const base = wanted.replaceAll(/[^A-Za-z0-9_.]/g, '_') || '_';
     let name = base;
-    for (let i = 1; this.#names.has(name); i++) name = `${base}_${i}`;
-    this.#names.add(name);
+    let suffix = this.#names.get(base) ?? 1;
+    while (this.#names.has(name)) name = `${base}_${suffix++}`;
+    this.#names.set(base, suffix);
+    if (name !== base) this.#names.set(name, 1);
     return { kind, name, type, ref };
   }
 }

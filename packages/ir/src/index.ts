@@ -5,6 +5,7 @@ export {
   attribute,
   resolveAttributes,
 } from './attribute.ts';
+export { bindSymbols } from './bind.ts';
 export { GraphBuilder } from './builder.ts';
 export {
   ceilDivDim,
@@ -26,6 +27,13 @@ export {
   isDType,
   viewHostArray,
 } from './dtype.ts';
+export { expandComposite } from './expand.ts';
+export {
+  type InterpretBindings,
+  type InterpretOptions,
+  type InterpretResults,
+  interpretFunction,
+} from './interpret.ts';
 export {
   type Attributes,
   type AttributeValue,
