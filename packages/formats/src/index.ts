@@ -10,7 +10,11 @@ export type {
 export { type GgufHeader, type GgufTensorInfo, readGgufHeader } from './gguf/header.ts';
 export { openGguf } from './gguf/open.ts';
 export type { GgufStorage } from './gguf/storage-types.ts';
+export { type Fp8WeightToWrite, type HfFp8Model, layOutHfFp8 } from './hf-fp8/encode.ts';
+export { dequantizeFp8Blocks, pairFp8Blocks } from './hf-fp8/pair.ts';
+export { type BlockShape, fp8BlockShape, fp8QuantizationConfig } from './hf-fp8/quantization-config.ts';
 export type { JsonObject, JsonValue } from './json.ts';
+export { openCheckpointFile, recogniseCheckpoint } from './recognise.ts';
 export {
   encodeSafetensors,
   layOutSafetensors,
