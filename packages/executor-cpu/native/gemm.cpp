@@ -197,7 +197,7 @@ QUAVER_INLINE void panel_segment(const PanelHeader& header, const uint8_t* data,
 
 /** Sums of one panel: sums[row][32] from +0, segments ascending. `a_scales` points to the scales of the first staged row. */
 template <class Weights>
-void panel_sums(const uint8_t* panel, uint32_t panel_index, const Shape& shape, uint32_t rows, const Scales& scales,
+__attribute__((noinline)) void panel_sums(const uint8_t* panel, uint32_t panel_index, const Shape& shape, uint32_t rows, const Scales& scales,
                 const float* a_scales, const Scratch& scratch) {
   const PanelHeader header = load<PanelHeader>(panel);
   const uint8_t* data = panel + sizeof(PanelHeader);

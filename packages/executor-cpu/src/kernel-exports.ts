@@ -28,6 +28,63 @@ export interface KernelExports {
   ): void;
   gemm_bf16: UnscaledGemm;
   gemm_f32: UnscaledGemm;
+  quantize_rows(
+    format: number,
+    x: number,
+    codes: number,
+    scales: number,
+    m: number,
+    k: number,
+    block: number,
+    rounding: number,
+  ): void;
+  quantize_e8m0(format: number, x: number, codes: number, scales: number, rows: number, d: number): void;
+  encode(format: number, x: number, codes: number, n: number): void;
+  decode(format: number, codes: number, out: number, n: number): void;
+  attention_scratch_bytes(s: number, d: number): number;
+  attention(
+    cache: number,
+    probs: number,
+    q: number,
+    k: number,
+    kScales: number,
+    v: number,
+    vScales: number,
+    start: number,
+    out: number,
+    scratch: number,
+    b: number,
+    t: number,
+    s: number,
+    qHeads: number,
+    kvHeads: number,
+    d: number,
+    window: number,
+    scale: number,
+    n0: number,
+    n1: number,
+  ): void;
+  rms_norm(x: number, weight: number, out: number, rows: number, n: number, eps: number): void;
+  softmax(x: number, out: number, rows: number, n: number): void;
+  log_softmax(x: number, out: number, rows: number, n: number): void;
+  log_softmax_gather(x: number, targets: number, out: number, rows: number, n: number): number;
+  swiglu(gate: number, up: number, out: number, n: number): void;
+  rope(
+    x: number,
+    cos: number,
+    sin: number,
+    start: number,
+    out: number,
+    b: number,
+    t: number,
+    h: number,
+    d: number,
+    positions: number,
+  ): number;
+  add(a: number, b: number, out: number, n: number): void;
+  multiply(a: number, b: number, out: number, n: number): void;
+  add_bias(x: number, bias: number, out: number, rows: number, n: number): void;
+  gather_rows(format: number, ids: number, table: number, out: number, count: number, rows: number, d: number): number;
 }
 
 type UnscaledGemm = (

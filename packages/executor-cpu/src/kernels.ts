@@ -2,7 +2,8 @@
  * @file Loads `wasm/kernels.wasm` and gives its functions types.
  *
  * Every pointer is a byte offset into `memory`; tensors are row-major and dense unless a stride is named. Offsets of f32 and i32 tensors
- * are multiples of 4, of bf16 tensors of 2, of packed weights and scratch of 16. The kernels keep no state between calls.
+ * are multiples of 4, of bf16 tensors of 2, of packed weights and scratch of 16. Elementwise and row kernels may work in place. The
+ * kernels keep no state between calls.
  * Arithmetic: the canonical order of the project (one f32 accumulator per output, k ascending, a fresh one every 128
  * k-elements or scale block), so a row's bits depend neither on the other rows nor on the range [n0, n1).
  */
@@ -52,6 +53,46 @@ export interface GemmFp8Arguments extends GemmArguments {
   readonly blockK: number;
   /** Outputs that share a weight scale. */
   readonly blockN: number;
+}
+
+/** Attention over a KV cache; see {@link Kernels.attention}. */
+export interface AttentionArguments {
+  /**
+   * f32: q, k and v are f32. bf16: all are bf16. f8e4m3fn: q is bf16, k and v are codes with one E8M0 scale per token and head.
+   * Under bf16 and f8e4m3fn every operand of the two products is on the BF16 grid, and below 2^-56 counts as +0.
+   */
+  readonly cache: 'f32' | 'bf16' | 'f8e4m3fn';
+  /** Precision of the probabilities in the second product; f8e4m3fn means a fixed scale of 2^-8. Default: bf16, or f32 for an f32 cache. */
+  readonly probs?: 'f32' | 'bf16' | 'f8e4m3fn';
+  /** [b, t, qHeads, d]. */
+  readonly q: number;
+  /** [b, s, kvHeads, d]. */
+  readonly k: number;
+  readonly v: number;
+  /** E8M0 bytes [b, s, kvHeads]; for an f8e4m3fn cache. */
+  readonly kScales?: number;
+  readonly vScales?: number;
+  /** i32[b]: position of the first query of each sequence. */
+  readonly start: number;
+  /** f32 [b, t, qHeads, d]. */
+  readonly out: number;
+  /** `attentionScratchBytes(s, d)` bytes. */
+  readonly scratch: number;
+  readonly b: number;
+  readonly t: number;
+  /** Keys that the cache has room for. */
+  readonly s: number;
+  /** A multiple of kvHeads. */
+  readonly qHeads: number;
+  readonly kvHeads: number;
+  readonly d: number;
+  /** Keys that a query sees, its own included; 0 (default) means all up to its own. */
+  readonly window?: number;
+  /** Factor on q · k, such as 1/sqrt(d); an f32. */
+  readonly scale: number;
+  /** Range of the b · qHeads (sequence, head) pairs to compute; default all. */
+  readonly n0?: number;
+  readonly n1?: number;
 }
 
 export class Kernels {
@@ -138,6 +179,167 @@ export class Kernels {
   gemmF32(g: GemmArguments): void {
     const { m, n, k } = g;
     this.#wasm.gemm_f32(g.a, g.packed, g.out, g.outStride ?? n, g.scratch, m, n, k, g.n0 ?? 0, g.n1 ?? n);
+  }
+
+  /** x f32[m, k] → codes[m, k] and scales f32[m, ceil(k / block)]: amax, scale, saturating cast of x / scale. */
+  quantizeRows(
+    format: Fp8Format,
+    x: number,
+    codes: number,
+    scales: number,
+    m: number,
+    k: number,
+    block: number,
+    rounding: 'none' | 'pow2_up',
+  ): void {
+    if (!(block > 0))
+      throw new QuaverError('kernel-argument', `quantizeRows: expected a positive block, found ${block}`);
+    const width = Math.min(block, k);
+    this.#wasm.quantize_rows(FORMAT_CODE[format], x, codes, scales, m, k, width, rounding === 'pow2_up' ? 1 : 0);
+  }
+
+  /** x f32[rows, d] → codes[rows, d] and one E8M0 scale byte per row, rounded up: what an FP8 KV cache holds. */
+  quantizeE8m0(format: Fp8Format, x: number, codes: number, scales: number, rows: number, d: number): void {
+    this.#wasm.quantize_e8m0(FORMAT_CODE[format], x, codes, scales, rows, d);
+  }
+
+  /** x f32[n] → codes[n], round to nearest even; FP8 saturates, NaN gives the positive NaN. */
+  encode(format: 'bf16' | Fp8Format, x: number, codes: number, n: number): void {
+    this.#wasm.encode(FORMAT_CODE[format], x, codes, n);
+  }
+
+  /** codes[n] → out f32[n], exactly. */
+  decode(format: 'bf16' | Fp8Format, codes: number, out: number, n: number): void {
+    this.#wasm.decode(FORMAT_CODE[format], codes, out, n);
+  }
+
+  /** Bytes of scratch for attention over s keys with heads of d elements. */
+  attentionScratchBytes(s: number, d: number): number {
+    return this.#wasm.attention_scratch_bytes(s, d) >>> 0;
+  }
+
+  /**
+   * softmax(q · kᵀ · scale) · v. Query t of sequence b sees the keys j ≤ start[b] + t, j < s and, with a window, j > start[b] + t − window;
+   * where it sees none the output is 0. Scores, maximum, `exp`, the sum indexed by key position and the second product with a fresh
+   * accumulator every 128 key positions make a row's bits independent of how the queries are chunked.
+   */
+  attention(x: AttentionArguments): void {
+    const { cache, b, qHeads, kvHeads } = x;
+    if (!(kvHeads > 0) || qHeads % kvHeads !== 0)
+      throw new QuaverError(
+        'kernel-argument',
+        `attention: expected qHeads to be a multiple of kvHeads, found ${qHeads} and ${kvHeads}`,
+      );
+    if (cache === 'f8e4m3fn' && (x.kScales === undefined || x.vScales === undefined))
+      throw new QuaverError('kernel-argument', 'attention: an f8e4m3fn cache needs kScales and vScales');
+    this.#wasm.attention(
+      FORMAT_CODE[cache],
+      FORMAT_CODE[x.probs ?? (cache === 'f32' ? 'f32' : 'bf16')],
+      x.q,
+      x.k,
+      x.kScales ?? 0,
+      x.v,
+      x.vScales ?? 0,
+      x.start,
+      x.out,
+      x.scratch,
+      b,
+      x.t,
+      x.s,
+      qHeads,
+      kvHeads,
+      x.d,
+      x.window ?? 0,
+      x.scale,
+      x.n0 ?? 0,
+      x.n1 ?? b * qHeads,
+    );
+  }
+
+  /** out = (x · r) · weight, r = 1 / sqrt(Σ x² / n + eps): x, out f32[rows, n], weight f32[n]. */
+  rmsNorm(x: number, weight: number, out: number, rows: number, n: number, eps: number): void {
+    this.#wasm.rms_norm(x, weight, out, rows, n, eps);
+  }
+
+  /** Softmax of each row of f32[rows, n]. */
+  softmax(x: number, out: number, rows: number, n: number): void {
+    this.#wasm.softmax(x, out, rows, n);
+  }
+
+  /** (x − max) − log(Σ exp(x − max)) of each row of f32[rows, n]. */
+  logSoftmax(x: number, out: number, rows: number, n: number): void {
+    this.#wasm.log_softmax(x, out, rows, n);
+  }
+
+  /**
+   * The log-softmax of one element per row: x f32[rows, n], targets i32[rows], out f32[rows].
+   * @throws QuaverError `index-out-of-range`
+   */
+  logSoftmaxGather(x: number, targets: number, out: number, rows: number, n: number): void {
+    const bad = this.#wasm.log_softmax_gather(x, targets, out, rows, n);
+    if (bad >= 0) throw this.#indexError('logSoftmaxGather: target', targets, bad, n);
+  }
+
+  /** out = (gate / (1 + exp(−gate))) · up; f32[n] each. */
+  swiglu(gate: number, up: number, out: number, n: number): void {
+    this.#wasm.swiglu(gate, up, out, n);
+  }
+
+  /**
+   * Rotate-half rotary embedding of x f32[b, t, h, d] at positions start[b] + t; cos, sin f32[positions, d / 2], start i32[b].
+   * @throws QuaverError `index-out-of-range`
+   */
+  rope(
+    x: number,
+    cos: number,
+    sin: number,
+    start: number,
+    out: number,
+    b: number,
+    t: number,
+    h: number,
+    d: number,
+    positions: number,
+  ): void {
+    const bad = this.#wasm.rope(x, cos, sin, start, out, b, t, h, d, positions);
+    if (bad >= 0) throw this.#indexError(`rope: start (with ${t} positions from it)`, start, bad, positions);
+  }
+
+  /** out = a + b; f32[n] each. */
+  add(a: number, b: number, out: number, n: number): void {
+    this.#wasm.add(a, b, out, n);
+  }
+
+  /** out = a · b; f32[n] each. */
+  multiply(a: number, b: number, out: number, n: number): void {
+    this.#wasm.multiply(a, b, out, n);
+  }
+
+  /** out f32[rows, n] = x + bias f32[n]. */
+  addBias(x: number, bias: number, out: number, rows: number, n: number): void {
+    this.#wasm.add_bias(x, bias, out, rows, n);
+  }
+
+  /**
+   * out f32[count, d] = the rows ids i32[count] of table[rows, d].
+   * @throws QuaverError `index-out-of-range`
+   */
+  gatherRows(
+    format: KernelFormat,
+    ids: number,
+    table: number,
+    out: number,
+    count: number,
+    rows: number,
+    d: number,
+  ): void {
+    const bad = this.#wasm.gather_rows(FORMAT_CODE[format], ids, table, out, count, rows, d);
+    if (bad >= 0) throw this.#indexError('gatherRows: id', ids, bad, rows);
+  }
+
+  #indexError(what: string, indices: number, at: number, limit: number): QuaverError {
+    const found = new DataView(this.memory.buffer).getInt32(indices + 4 * at, true);
+    return new QuaverError('index-out-of-range', `${what} ${at} is ${found}, expected 0 … ${limit - 1}`);
   }
 }
 
