@@ -1,1 +1,1 @@
-export {};
+export { cpuPlugin } from './cpu-executor.ts';

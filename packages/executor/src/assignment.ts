@@ -1,5 +1,4 @@
 import type { GraphFunction, Node } from '@quaver/ir';
-import { QuaverError } from '@quaver/numerics';
 import type { Executor, NodeView, Support } from './contract.ts';
 
 /** Where one node of a legalized function runs. */
@@ -29,20 +28,4 @@ export function assign(fn: GraphFunction, executor: Pick<Executor, 'supports'>):
     location: node.location,
     support: executor.supports(nodeView(node)),
   }));
-}
-
-/** @throws QuaverError `executor-unsupported`, naming the first refused nodes and the executor's reasons */
-export function requireSupported(assignments: readonly Assignment[], executor: string): void {
-  const refused = assignments.filter((assignment) => !assignment.support.ok);
-  const first = refused[0];
-  if (!first || first.support.ok) return;
-  const names = [...new Set(refused.map((a) => (a.support.ok ? '' : `${a.op}: ${a.support.reason}`)))].slice(0, 5);
-  throw new QuaverError(
-    'executor-unsupported',
-    `executor '${executor}' refuses ${refused.length} nodes of function '${first.function}': ${names.join('; ')}`,
-    {
-      hint: first.support.hint ?? 'Open the session on another executor, or compile with another recipe.',
-      where: { function: first.function, op: first.op, location: first.location },
-    },
-  );
 }

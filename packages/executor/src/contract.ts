@@ -6,7 +6,9 @@
  * executor may live in a worker, in another process, or in another language. Submission is in order; results are
  * visible after `wait`. Nothing falls back silently: what `supports` refuses is reported to the caller.
  */
-import type { Attributes, DType, DimBindings, GraphFunction, TensorType } from '@quaver/ir';
+import type { Attributes, DimBindings, DType, GraphFunction, Support, TensorType } from '@quaver/ir';
+
+export type { Support } from '@quaver/ir';
 
 /** A node as `supports` sees it: no values, only types, so that it can be sent anywhere. Shapes may be symbolic. */
 export interface NodeView {
@@ -17,11 +19,6 @@ export interface NodeView {
   readonly results: readonly TensorType[];
   readonly attributes: Attributes;
 }
-
-/** The answer for one node. `native` is false where the executor gives the right bits without its fast path. */
-export type Support =
-  | { readonly ok: true; readonly native: boolean }
-  | { readonly ok: false; readonly code: string; readonly reason: string; readonly hint?: string };
 
 export interface Capabilities {
   readonly dtypes: Readonly<Partial<Record<DType, 'native' | 'emulated'>>>;

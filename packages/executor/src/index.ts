@@ -1,4 +1,4 @@
-export { type Assignment, assign, nodeView, requireSupported } from './assignment.ts';
+export { type Assignment, assign, nodeView } from './assignment.ts';
 export type {
   Bindings,
   BufferUsage,

@@ -21,7 +21,7 @@ import {
   viewHostArray,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
-import { type Assignment, assign, nodeView, requireSupported } from './assignment.ts';
+import { type Assignment, assign, nodeView } from './assignment.ts';
 import type { BufferUsage, DeviceBuffer, Executor, Program } from './contract.ts';
 import { throwIfAborted } from './submission-queue.ts';
 
@@ -90,7 +90,7 @@ export class Session implements AsyncDisposable {
 
   /**
    * Loads parameters and checks that the executor takes every node. The caller keeps ownership of the executor.
-   * @throws QuaverError `executor-unsupported`, `executor-out-of-memory`, `session-parameter-missing`, `aborted`
+   * @throws QuaverError `node-unsupported`, `executor-out-of-memory`, `session-parameter-missing`, `aborted`
    */
   static async open(module: Module, executor: Executor, options: SessionOptions = {}): Promise<Session> {
     const session = new Session(module, executor, options.registry ?? coreOps);
@@ -206,7 +206,11 @@ export class Session implements AsyncDisposable {
         throw inputError(fn.name, value.name, `is ${given.type.dtype}, expected ${value.type.dtype}`);
       }
       if (given.data.byteLength !== concreteElementCount(given.type) * dtypeBytes[given.type.dtype]) {
-        throw inputError(fn.name, value.name, `holds ${given.data.length} elements, its shape says [${given.type.shape}]`);
+        throw inputError(
+          fn.name,
+          value.name,
+          `holds ${given.data.length} elements, its shape says [${given.type.shape}]`,
+        );
       }
     }
     if (fn.states.length > 0 && !state) {
@@ -252,7 +256,6 @@ export class Session implements AsyncDisposable {
     }
     const legal = legalizeFunction(source, (node) => this.executor.supports(nodeView(node)), this.#registry);
     const assignments = assign(legal, this.executor);
-    requireSupported(assignments, this.executor.id);
     const fn = planMemory(legal);
     return { fn, program: await this.executor.compile(fn, signal), assignments };
   }

@@ -43,5 +43,6 @@ export function yieldToEventLoop(): Promise<void> {
 
 /** @throws QuaverError `aborted` */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new QuaverError('aborted', 'the run was stopped before it ended', { cause: signal.reason });
+  if (signal?.aborted)
+    throw new QuaverError('aborted', 'the run was stopped before it ended', { cause: signal.reason });
 }

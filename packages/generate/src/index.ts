@@ -1,4 +1,11 @@
-export { mergeParity, type ParityCase, type ParityOptions, type ParityProgress, type ParityReport, parity } from './evaluate/parity.ts';
+export {
+  mergeParity,
+  type ParityCase,
+  type ParityOptions,
+  type ParityProgress,
+  type ParityReport,
+  parity,
+} from './evaluate/parity.ts';
 export { type Perplexity, type PerplexityOptions, type PerplexityProgress, perplexity } from './evaluate/perplexity.ts';
 export {
   type GenerateEvent,
@@ -11,6 +18,6 @@ export {
 export { philox4x32, uniform, type Words4 } from './sampling/random.ts';
 export { type ResolvedSampling, resolveSampling, type SamplingOptions, sampleToken } from './sampling/sampler.ts';
 export { f32Row, perSequence, tokenMatrix } from './sequence.ts';
-export { StopStrings, type StopScan } from './text/stop-strings.ts';
+export { type StopScan, StopStrings } from './text/stop-strings.ts';
 export { StreamDecoder } from './text/stream-decoder.ts';
 export { type ChatMessage, Tokenizer } from './text/tokenizer.ts';

@@ -3,7 +3,7 @@ import type { HostTensor } from '@quaver/ir';
 /** Token ids as an i32 tensor [rows, columns]; short rows are padded with token 0. */
 export function tokenMatrix(rows: readonly (readonly number[])[], columns: number): HostTensor {
   const data = new Int32Array(rows.length * columns);
-  rows.forEach((row, r) => data.set(row.slice(0, columns), r * columns));
+  for (const [r, row] of rows.entries()) data.set(row.slice(0, columns), r * columns);
   return { type: { dtype: 'i32', shape: [rows.length, columns] }, data };
 }
 

@@ -18,6 +18,11 @@ export class OpRegistry {
     this.#ops.set(key, op);
   }
 
+  /** The op, or undefined. */
+  find(domain: string, name: string, version: number): OpDefinition | undefined {
+    return this.#ops.get(keyOf(domain, name, version));
+  }
+
   /** @throws QuaverError `op-unknown` */
   get(domain: string, name: string, version: number): OpDefinition {
     const op = this.#ops.get(keyOf(domain, name, version));

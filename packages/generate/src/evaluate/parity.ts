@@ -6,8 +6,8 @@
 import type { Session, SessionState } from '@quaver/executor';
 import { mismatchMetrics } from '@quaver/numerics';
 import { modelLimits } from '../generate.ts';
-import { resolveSampling, sampleToken } from '../sampling/sampler.ts';
 import { uniform } from '../sampling/random.ts';
+import { resolveSampling, sampleToken } from '../sampling/sampler.ts';
 import { f32Row, perSequence, tokenMatrix } from '../sequence.ts';
 
 export interface ParityOptions {
@@ -137,7 +137,11 @@ class ParityRun {
     const capacity = Math.max(...goal);
     await this.#withState(rows.length, capacity, async (state) => {
       for (let at = 0; at + 1 < capacity; at++) {
-        const logits = await this.#decodeStep(state, rows.map((row) => row[Math.min(at, row.length - 1)]!), at);
+        const logits = await this.#decodeStep(
+          state,
+          rows.map((row) => row[Math.min(at, row.length - 1)]!),
+          at,
+        );
         rows.forEach((row, r) => {
           if (at === row.length - 1 && row.length < goal[r]!) {
             row.push(sampleToken(f32Row(logits.logits!, r), row, sampling, 2 * (first + r) + 1, at));
@@ -213,7 +217,10 @@ class ParityRun {
         const { logprobs } = await this.#run(
           'prefill',
           {
-            tokens: tokenMatrix(group.map(({ tokens }, row) => tokens.slice(0, lengths[row])), columns),
+            tokens: tokenMatrix(
+              group.map(({ tokens }, row) => tokens.slice(0, lengths[row])),
+              columns,
+            ),
             position: perSequence(lengths.map(() => 0)),
             last: perSequence(lengths.map((length) => length - 1)),
           },
@@ -237,8 +244,14 @@ class ParityRun {
         const { logprobs } = await this.#run(
           'score',
           {
-            tokens: tokenMatrix(group.map(({ tokens }) => tokens.slice(from, from + columns)), columns),
-            targets: tokenMatrix(group.map(({ tokens }) => tokens.slice(from + 1, from + 1 + columns)), columns),
+            tokens: tokenMatrix(
+              group.map(({ tokens }) => tokens.slice(from, from + columns)),
+              columns,
+            ),
+            targets: tokenMatrix(
+              group.map(({ tokens }) => tokens.slice(from + 1, from + 1 + columns)),
+              columns,
+            ),
             position: perSequence(group.map(() => from)),
           },
           state,
@@ -256,8 +269,14 @@ class ParityRun {
   async #batchedLogprobs(group: readonly Sequence[]): Promise<Found[]> {
     const columns = Math.max(...group.map(({ tokens }) => tokens.length)) - 1;
     const { logprobs } = await this.#run('logprobs', {
-      tokens: tokenMatrix(group.map(({ tokens }) => tokens), columns),
-      targets: tokenMatrix(group.map(({ tokens }) => tokens.slice(1)), columns),
+      tokens: tokenMatrix(
+        group.map(({ tokens }) => tokens),
+        columns,
+      ),
+      targets: tokenMatrix(
+        group.map(({ tokens }) => tokens.slice(1)),
+        columns,
+      ),
     });
     return group.map(({ tokens }, row) =>
       tokens.slice(1).map((_, t): [number, number] => [t + 1, f32Row(logprobs!, row)[t]!]),
@@ -266,7 +285,10 @@ class ParityRun {
 
   #decodeStep(state: SessionState, tokens: readonly number[], position: number) {
     const inputs = {
-      tokens: tokenMatrix(tokens.map((token) => [token]), 1),
+      tokens: tokenMatrix(
+        tokens.map((token) => [token]),
+        1,
+      ),
       position: perSequence(tokens.map(() => position)),
     };
     return this.#run('decode', inputs, state);
@@ -277,11 +299,7 @@ class ParityRun {
     return this.#session.run(name, inputs, { ...(state ? { state } : {}), ...(signal ? { signal } : {}) });
   }
 
-  async #withState(
-    batch: number,
-    capacity: number,
-    use: (state: SessionState) => Promise<void>,
-  ): Promise<void> {
+  async #withState(batch: number, capacity: number, use: (state: SessionState) => Promise<void>): Promise<void> {
     const state = this.#session.createState({ B: batch, C: Math.max(1, capacity) });
     try {
       await use(state);

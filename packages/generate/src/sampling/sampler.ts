@@ -26,7 +26,9 @@ export function resolveSampling(options: SamplingOptions): ResolvedSampling {
   const resolved = { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0, ...options };
   const check = (name: keyof ResolvedSampling, ok: boolean, expected: string) => {
     if (ok) return;
-    throw new QuaverError('sampling-invalid', `${name} is ${resolved[name]}, expected ${expected}`, { where: { option: name } });
+    throw new QuaverError('sampling-invalid', `${name} is ${resolved[name]}, expected ${expected}`, {
+      where: { option: name },
+    });
   };
   const { temperature, topK, topP, minP, repetitionPenalty, seed } = resolved;
   check('temperature', temperature >= 0 && Number.isFinite(temperature), 'a number of at least 0');

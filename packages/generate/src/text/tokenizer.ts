@@ -22,7 +22,9 @@ export class Tokenizer {
     try {
       this.#tokenizer = new HuggingFaceTokenizer(tokenizer, config);
     } catch (cause) {
-      throw new QuaverError('tokenizer-invalid', `tokenizer.json cannot be used: ${(cause as Error).message}`, { cause });
+      throw new QuaverError('tokenizer-invalid', `tokenizer.json cannot be used: ${(cause as Error).message}`, {
+        cause,
+      });
     }
     this.#config = config;
     this.#template = chatTemplate ?? defaultTemplate(config.chat_template);
@@ -45,7 +47,11 @@ export class Tokenizer {
       });
     }
     const config = (await text('tokenizer_config.json')) ?? '{}';
-    return new Tokenizer(parse('tokenizer.json', tokenizer), parse('tokenizer_config.json', config), await text('chat_template.jinja'));
+    return new Tokenizer(
+      parse('tokenizer.json', tokenizer),
+      parse('tokenizer_config.json', config),
+      await text('chat_template.jinja'),
+    );
   }
 
   get vocabSize(): number {
@@ -106,7 +112,9 @@ function parse(name: string, text: string): Json {
   try {
     return JSON.parse(text) as Json;
   } catch (cause) {
-    throw new QuaverError('tokenizer-invalid', `${name} is not JSON: ${(cause as Error).message}`, { where: { file: name } });
+    throw new QuaverError('tokenizer-invalid', `${name} is not JSON: ${(cause as Error).message}`, {
+      where: { file: name },
+    });
   }
 }
 

@@ -52,7 +52,9 @@ const families: Readonly<Record<string, LlamaFamily>> = {
  * @throws QuaverError `model-architecture-unsupported`, `model-config-invalid`, `model-rope-scaling-unsupported`
  */
 export function llamaConfigFromHuggingFace(config: Json, source: string): LlamaConfig {
-  const architecture = Array.isArray(config.architectures) ? String(config.architectures[0]) : String(config.model_type);
+  const architecture = Array.isArray(config.architectures)
+    ? String(config.architectures[0])
+    : String(config.model_type);
   const family = families[architecture] ?? Object.values(families).find((name) => name === config.model_type);
   if (!family) throw unsupportedArchitecture(architecture, source);
   if (config.hidden_act !== undefined && config.hidden_act !== 'silu') {
@@ -99,8 +101,7 @@ function ropeTheta(config: Json, read: NumberReader): number {
 }
 
 function slidingWindows(config: Json, family: LlamaFamily, layers: number, read: NumberReader): number[] {
-  const inUse =
-    family === 'mistral' ? typeof config.sliding_window === 'number' : config.use_sliding_window === true;
+  const inUse = family === 'mistral' ? typeof config.sliding_window === 'number' : config.use_sliding_window === true;
   if (!inUse) return Array.from({ length: layers }, () => 0);
   const window = read.integer('sliding_window');
   const kinds = Array.isArray(config.layer_types) ? config.layer_types : undefined;
@@ -134,11 +135,7 @@ function ropeScaling(value: Json | undefined, source: string): RopeScaling {
  * Reads GGUF metadata. RoPE factors of Llama 3 come as a tensor there, so `ropeScaling` covers only what metadata says.
  * @throws QuaverError as {@link llamaConfigFromHuggingFace}
  */
-export function llamaConfigFromGguf(
-  metadata: Json,
-  has: (tensor: string) => boolean,
-  source: string,
-): LlamaConfig {
+export function llamaConfigFromGguf(metadata: Json, has: (tensor: string) => boolean, source: string): LlamaConfig {
   const architecture = String(metadata['general.architecture']);
   if (architecture !== 'llama' && architecture !== 'qwen2' && architecture !== 'qwen3') {
     throw unsupportedArchitecture(architecture, source);

@@ -9,8 +9,8 @@
  */
 import {
   type Dim,
-  type GraphFunction,
   GraphBuilder,
+  type GraphFunction,
   type Parameter,
   type StateVariable,
   type SymbolicDim,
@@ -35,7 +35,10 @@ export function llamaSymbols(context: number): SymbolicDim[] {
 
 /** The KV cache: keys and values per layer, [B, C, kvHeads, headDim]. */
 export function llamaStates(config: LlamaConfig): StateVariable[] {
-  return Array.from({ length: config.layers }, (_, layer) => [cacheState(config, layer, 'k'), cacheState(config, layer, 'v')]).flat();
+  return Array.from({ length: config.layers }, (_, layer) => [
+    cacheState(config, layer, 'k'),
+    cacheState(config, layer, 'v'),
+  ]).flat();
 }
 
 function cacheState(config: LlamaConfig, layer: number, which: 'k' | 'v'): StateVariable {

@@ -1,5 +1,5 @@
 import type { Checkpoint, CheckpointTensor } from '@quaver/formats';
-import { type DType, dtypeBytes, isDType, memoryData, type Module, type Parameter, type TensorData } from '@quaver/ir';
+import { type DType, dtypeBytes, isDType, type Module, type Parameter, type TensorData } from '@quaver/ir';
 import { bf16, f16, QuaverError } from '@quaver/numerics';
 import { type LlamaConfig, llamaConfigFromGguf, llamaConfigFromHuggingFace } from './config.ts';
 import { llamaFunctions, llamaStates, llamaSymbols, ropeCosName, ropeSinName } from './graph.ts';
@@ -36,7 +36,9 @@ export function importLlama(options: LlamaImport): LlamaModule {
   const config = readConfig(options);
   const context = Math.min(options.context ?? config.maxPosition, config.maxPosition);
   if (!(Number.isInteger(context) && context > 0)) {
-    throw new QuaverError('model-context-invalid', `a context of ${context} positions`, { hint: 'Give a positive integer.' });
+    throw new QuaverError('model-context-invalid', `a context of ${context} positions`, {
+      hint: 'Give a positive integer.',
+    });
   }
   const used = new Set<string>();
   const parameters = new Map<string, Parameter>();

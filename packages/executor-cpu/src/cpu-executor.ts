@@ -1,0 +1,124 @@
+import {
+  type Bindings,
+  type BufferUsage,
+  type Capabilities,
+  checkUpload,
+  type DeviceBuffer,
+  type DeviceInfo,
+  type DeviceLost,
+  type Executor,
+  type ExecutorOptions,
+  type ExecutorPlugin,
+  type Fence,
+  type NodeView,
+  type ProfileEvent,
+  type Program,
+  SubmissionQueue,
+  type Support,
+} from '@quaver/executor';
+import { coreOps, type GraphFunction, type Node } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
+import { CpuBuffer } from './cpu-buffer.ts';
+import { findKernel } from './kernel-table.ts';
+import { type Kernels, loadKernels } from './kernels.ts';
+import { CpuProgram, profileEvents } from './program.ts';
+import { WasmHeap } from './wasm-heap.ts';
+
+const device: DeviceInfo = {
+  id: 'wasm',
+  name: 'CPU (WebAssembly SIMD, 1 thread)',
+  details: { isa: 'wasm-simd128', threads: 1 },
+};
+
+const wasmBytes = 2 ** 32 - 65536;
+
+/** Runs lowered graphs with WebAssembly SIMD kernels in the canonical order: the reference executor's bits. */
+class CpuExecutor implements Executor {
+  readonly id = 'cpu';
+  readonly device: DeviceInfo = device;
+  readonly capabilities: Capabilities = {
+    dtypes: {
+      f32: 'native',
+      i32: 'native',
+      bf16: 'native',
+      f8e4m3fn: 'native',
+      f8e5m2: 'native',
+      f8e8m0fnu: 'native',
+      f16: 'emulated',
+      u8: 'emulated',
+      bool: 'emulated',
+    },
+    maxBufferBytes: wasmBytes,
+    maxTotalBytes: wasmBytes,
+    rowInvariant: true,
+    deterministic: true,
+  };
+  readonly lost: Promise<DeviceLost> = new Promise(() => undefined);
+  readonly #queue = new SubmissionQueue();
+  readonly #kernels: Kernels;
+  readonly #heap: WasmHeap;
+  readonly #times: Map<Node, number> | undefined;
+
+  constructor(kernels: Kernels, profile: boolean) {
+    this.#kernels = kernels;
+    this.#heap = new WasmHeap(kernels);
+    this.#times = profile ? new Map() : undefined;
+  }
+
+  supports(node: NodeView): Support {
+    const op = coreOps.find(node.domain, node.op, node.version);
+    if (!op)
+      return { ok: false, code: 'op-unknown', reason: `${node.domain}.${node.op}@${node.version} is not a core op` };
+    const kernel = findKernel(node);
+    const support = kernel?.supports(node);
+    if (support?.ok) return support;
+    // A primitive that no kernel takes in this form still has its definition; a composite is expanded by the session.
+    if (!op.isComposite) return { ok: true, native: false };
+    return support ?? { ok: false, code: 'composite', reason: `${node.op} has no kernel; its body is run` };
+  }
+
+  async compile(fn: GraphFunction): Promise<Program> {
+    return new CpuProgram(fn, this.#kernels, this.#heap, coreOps);
+  }
+
+  allocate(byteLength: number, usage: BufferUsage): DeviceBuffer {
+    return new CpuBuffer(this.#heap, byteLength, usage);
+  }
+
+  async upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void> {
+    checkUpload(buffer, bytes);
+    own(buffer).write(bytes);
+  }
+
+  async download(buffer: DeviceBuffer): Promise<Uint8Array> {
+    return own(buffer).read();
+  }
+
+  submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
+    return this.#queue.submit(() => (program as CpuProgram).run(bindings, signal, this.#times));
+  }
+
+  wait(fence: Fence): Promise<void> {
+    return this.#queue.wait(fence);
+  }
+
+  profile(): readonly ProfileEvent[] {
+    return profileEvents(this.#times ?? new Map());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#queue.idle();
+  }
+}
+
+function own(buffer: DeviceBuffer): CpuBuffer {
+  if (buffer instanceof CpuBuffer) return buffer;
+  throw new QuaverError('buffer-foreign', 'the buffer belongs to another executor');
+}
+
+export const cpuPlugin: ExecutorPlugin = {
+  apiVersion: 1,
+  id: 'cpu',
+  listDevices: () => Promise.resolve([device]),
+  open: async (options: ExecutorOptions = {}) => new CpuExecutor(await loadKernels(), options.profile ?? false),
+};

@@ -1,0 +1,41 @@
+import type { NodeView } from '@quaver/executor';
+import type { CpuKernel } from './kernel.ts';
+import { attentionKernel } from './ops/attention.ts';
+import { convertKernel } from './ops/convert.ts';
+import { dotGeneralKernel } from './ops/dot-general.ts';
+import { dynamicQuantizeKernel } from './ops/dynamic-quantize.ts';
+import { dynamicUpdateSliceKernel } from './ops/dynamic-update-slice.ts';
+import { addKernel, biasAddKernel, multiplyKernel, swigluKernel } from './ops/elementwise.ts';
+import { gatherKernel } from './ops/gather.ts';
+import { reshapeKernel } from './ops/reshape.ts';
+import { rmsNormKernel } from './ops/rms-norm.ts';
+import { ropeKernel } from './ops/rope.ts';
+import { scaledDotKernel } from './ops/scaled-dot.ts';
+import { logSoftmaxGatherKernel, logSoftmaxKernel, softmaxKernel } from './ops/softmax.ts';
+
+const kernels: readonly CpuKernel[] = [
+  addKernel,
+  attentionKernel,
+  biasAddKernel,
+  convertKernel,
+  dotGeneralKernel,
+  dynamicQuantizeKernel,
+  dynamicUpdateSliceKernel,
+  gatherKernel,
+  logSoftmaxGatherKernel,
+  logSoftmaxKernel,
+  multiplyKernel,
+  reshapeKernel,
+  rmsNormKernel,
+  ropeKernel,
+  scaledDotKernel,
+  softmaxKernel,
+  swigluKernel,
+];
+
+const byName = new Map(kernels.map((kernel) => [`${kernel.op}@${kernel.version}`, kernel]));
+
+/** The kernel of an op, if it has one; ask it whether it takes the node's types. */
+export function findKernel(node: NodeView): CpuKernel | undefined {
+  return node.domain === 'core' ? byName.get(`${node.op}@${node.version}`) : undefined;
+}

@@ -1,0 +1,80 @@
+import { QuaverError } from '@quaver/numerics';
+import type { Kernels } from './kernels.ts';
+
+const alignment = 64;
+
+interface Block {
+  readonly start: number;
+  readonly size: number;
+}
+
+/**
+ * Allocates 64-byte-aligned blocks of the kernels' memory: first fit over a sorted free list, neighbours merged, memory
+ * grown when nothing fits. Blocks are few (one per tensor), so a list is enough.
+ */
+export class WasmHeap {
+  readonly #kernels: Kernels;
+  readonly #sizes = new Map<number, number>();
+  #free: Block[] = [];
+  #end: number;
+  #bytes: Uint8Array;
+
+  constructor(kernels: Kernels) {
+    this.#kernels = kernels;
+    this.#end = kernels.heapBase;
+    this.#bytes = new Uint8Array(kernels.memory.buffer);
+  }
+
+  /** All memory as bytes. Take it anew after an allocation: growing detaches older views. */
+  get bytes(): Uint8Array {
+    if (this.#bytes.buffer !== this.#kernels.memory.buffer) this.#bytes = new Uint8Array(this.#kernels.memory.buffer);
+    return this.#bytes;
+  }
+
+  /** A view of `byteLength` bytes at `pointer`; valid until the next allocation. */
+  view(pointer: number, byteLength: number): Uint8Array {
+    return this.bytes.subarray(pointer, pointer + byteLength);
+  }
+
+  /**
+   * @returns the offset of `byteLength` bytes, not cleared
+   * @throws QuaverError `executor-out-of-memory`
+   */
+  allocate(byteLength: number): number {
+    const size = Math.max(alignment, Math.ceil(byteLength / alignment) * alignment);
+    const index = this.#free.findIndex((block) => block.size >= size);
+    if (index >= 0) {
+      const { start, size: available } = this.#free[index]!;
+      if (available === size) this.#free.splice(index, 1);
+      else this.#free[index] = { start: start + size, size: available - size };
+      this.#sizes.set(start, size);
+      return start;
+    }
+    const start = this.#end;
+    try {
+      this.#kernels.reserve(start + size);
+    } catch (cause) {
+      throw new QuaverError('executor-out-of-memory', `the CPU executor cannot get ${byteLength} more bytes`, {
+        hint: 'WebAssembly memory ends at 4 GiB: use a smaller model, context or batch.',
+        cause,
+      });
+    }
+    this.#end = start + size;
+    this.#sizes.set(start, size);
+    return start;
+  }
+
+  release(pointer: number): void {
+    const size = this.#sizes.get(pointer);
+    if (size === undefined) return;
+    this.#sizes.delete(pointer);
+    const blocks = [...this.#free, { start: pointer, size }].sort((a, b) => a.start - b.start);
+    this.#free = blocks.reduce<Block[]>((merged, block) => {
+      const last = merged.at(-1);
+      if (last && last.start + last.size === block.start) {
+        merged[merged.length - 1] = { start: last.start, size: last.size + block.size };
+      } else merged.push(block);
+      return merged;
+    }, []);
+  }
+}
