@@ -1,0 +1,161 @@
+import type { Attributes, DType, HostTensor } from '@quaver/ir';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { along, bitsOf, floats, numbersOf, randomNumbers, runOne, runOp, stored } from './op-runner.ts';
+
+const HEADS = 4;
+const KEY_HEADS = 2;
+const DEPTH = 8;
+
+interface Sequence {
+  readonly q: HostTensor;
+  readonly k: HostTensor;
+  readonly v: HostTensor;
+  readonly kScale: HostTensor | undefined;
+  readonly vScale: HostTensor | undefined;
+}
+
+function sequence(dtype: DType, batch: number, tokens: number, seed: number): Sequence {
+  const values = (heads: number, s: number) => randomNumbers(batch * tokens * heads * DEPTH, s).map((x) => 3 * x);
+  const q = floats(dtype === 'f32' ? 'f32' : 'bf16', [batch, tokens, HEADS, DEPTH], values(HEADS, seed));
+  const [k, v] = [1, 2].map((s) => floats('f32', [batch, tokens, KEY_HEADS, DEPTH], values(KEY_HEADS, seed + s)));
+  if (!dtype.startsWith('f8')) {
+    return { q, k: cast(k!, dtype), v: cast(v!, dtype), kScale: undefined, vScale: undefined };
+  }
+  const attributes = { to: dtype, block: [1, 1, 1, 0], max: 448, rounding: 'pow2_up', scale_dtype: 'f8e8m0fnu' };
+  const [kq, kScale] = runOp('dynamic_quantize', [k], attributes);
+  const [vq, vScale] = runOp('dynamic_quantize', [v], attributes);
+  return { q, k: kq!, v: vq!, kScale, vScale };
+}
+
+const cast = (x: HostTensor, to: DType) => (to === 'f32' ? x : runOne('convert', [x], { to }));
+
+/** A cache of `capacity` keys that holds the first `filled` ones; the rest is finite junk. */
+function cacheOf(source: HostTensor, filled: number, capacity: number, seed: number): HostTensor {
+  const { dtype, shape } = source.type;
+  const full = [shape[0]!, capacity, ...shape.slice(2)];
+  const count = full.reduce((product, dim) => product * dim, 1);
+  const positive = dtype === 'f8e8m0fnu';
+  const junk = floats(
+    dtype,
+    full,
+    randomNumbers(count, seed).map((x) => (positive ? 2 ** Math.round(20 * x) : 400 * x)),
+  );
+  return runOne(
+    'dynamic_update_slice',
+    [junk, along(source, 1, 0, filled), stored('i32', [shape[0]!], Array(shape[0]!).fill(0))],
+    {
+      axis: 1,
+    },
+  );
+}
+
+/** Outputs of queries `from` to `to`, computed against a cache with junk behind them. */
+function attend(
+  s: Sequence,
+  from: number,
+  to: number,
+  capacity: number,
+  attributes: Attributes,
+  seed: number,
+): HostTensor {
+  const cached = (x: HostTensor | undefined, salt: number) => x && cacheOf(x, to, capacity, seed + salt);
+  const batch = s.q.type.shape[0]!;
+  const position = stored('i32', [batch], Array(batch).fill(from));
+  return runOne(
+    'attention',
+    [along(s.q, 1, from, to), cached(s.k, 1), cached(s.v, 2), position, cached(s.kScale, 3), cached(s.vScale, 4)],
+    attributes,
+  );
+}
+
+const variants: [DType, Attributes][] = [
+  ['f32', { scale: 0.35, probs: 'f32' }],
+  ['bf16', { scale: 0.35, probs: 'bf16' }],
+  ['bf16', { scale: 0.35, probs: 'f8e4m3fn' }],
+  ['bf16', { scale: 0.35, probs: 'bf16', window: 5 }],
+  ['f8e4m3fn', { scale: 0.35, probs: 'bf16' }],
+  ['f8e5m2', { scale: 0.35, probs: 'f8e4m3fn', window: 3 }],
+];
+
+describe.each(variants)('attention over a %s cache, %j', (dtype, attributes) => {
+  test('decode, chunked prefill and the whole sequence give the same bits, whatever lies behind in the cache', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }),
+        fc.integer({ min: 0, max: 20 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer(),
+        (chunks, spare, batch, seed) => {
+          const tokens = chunks.reduce((sum, chunk) => sum + chunk, 0);
+          const s = sequence(dtype, batch, tokens, seed);
+          const whole = attend(s, 0, tokens, tokens, attributes, seed);
+          let from = 0;
+          for (const chunk of chunks) {
+            const part = attend(s, from, from + chunk, tokens + spare, attributes, seed + from);
+            expect(bitsOf(part)).toBe(bitsOf(along(whole, 1, from, from + chunk)));
+            from += chunk;
+          }
+          const last = attend(s, tokens - 1, tokens, tokens + spare, attributes, seed + 7);
+          expect(bitsOf(last)).toBe(bitsOf(along(whole, 1, tokens - 1, tokens)));
+        },
+      ),
+      { numRuns: 12 },
+    );
+  });
+
+  test('over the boundary of 128 keys', () => {
+    const s = sequence(dtype, 1, 262, 99);
+    const whole = attend(s, 0, 262, 262, attributes, 1);
+    for (const at of [126, 127, 128, 129, 255, 256, 261]) {
+      const decoded = attend(s, at, at + 1, 300, attributes, at);
+      expect(bitsOf(decoded)).toBe(bitsOf(along(whole, 1, at, at + 1)));
+    }
+  });
+});
+
+test('the first query sees its own key alone: its output is its value', () => {
+  const s = sequence('f32', 2, 3, 5);
+  const y = numbersOf(along(attend(s, 0, 3, 3, { scale: 1, probs: 'f32' }, 0), 1, 0, 1));
+  const v = numbersOf(along(s.v, 1, 0, 1));
+  const expected = [0, 1].flatMap((b) =>
+    [0, 0, 1, 1].flatMap((head) => v.slice((b * KEY_HEADS + head) * DEPTH, (b * KEY_HEADS + head + 1) * DEPTH)),
+  );
+  expect(y).toEqual(expected);
+});
+
+test('a window hides what lies before it, and only that', () => {
+  const s = sequence('f32', 1, 12, 8);
+  const windowed = (sequence: Sequence, window: number) =>
+    attend(sequence, 11, 12, 12, { scale: 1, probs: 'f32', window }, 0);
+  const changed = (key: number): Sequence => {
+    const data = s.v.data.slice();
+    data[key * KEY_HEADS * DEPTH] = 100;
+    return { ...s, v: { ...s.v, data } };
+  };
+  expect(bitsOf(windowed(s, 12))).toBe(bitsOf(windowed(s, 0)));
+  expect(bitsOf(windowed(changed(7), 4))).toBe(bitsOf(windowed(s, 4)));
+  expect(bitsOf(windowed(changed(8), 4))).not.toBe(bitsOf(windowed(s, 4)));
+});
+
+test('an FP8 cache gives the bits of the bf16 cache that holds its restored values', () => {
+  const s = sequence('f8e4m3fn', 2, 9, 21);
+  const restore = (x: HostTensor, scale: HostTensor) =>
+    runOne('dequantize', [x, scale], { to: 'bf16', block: [1, 1, 1, 0] });
+  const plain = {
+    q: s.q,
+    k: restore(s.k, s.kScale!),
+    v: restore(s.v, s.vScale!),
+    kScale: undefined,
+    vScale: undefined,
+  };
+  const attributes = { scale: 0.5, probs: 'bf16' };
+  expect(bitsOf(attend(s, 0, 9, 9, attributes, 0))).toBe(bitsOf(attend(plain, 0, 9, 9, attributes, 0)));
+});
+
+test('a batch or a chunk of nothing gives nothing', () => {
+  const s = sequence('bf16', 0, 4, 1);
+  expect(attend(s, 0, 4, 6, { scale: 1, probs: 'bf16' }, 0).type.shape).toEqual([0, 4, HEADS, DEPTH]);
+  const t = sequence('bf16', 2, 4, 1);
+  expect(attend(t, 4, 4, 6, { scale: 1, probs: 'bf16' }, 0).type.shape).toEqual([2, 0, HEADS, DEPTH]);
+});
