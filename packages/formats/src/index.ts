@@ -10,6 +10,7 @@ export type {
 export { type GgufHeader, type GgufTensorInfo, readGgufHeader } from './gguf/header.ts';
 export { openGguf } from './gguf/open.ts';
 export type { GgufStorage } from './gguf/storage-types.ts';
+export { type GgufTokenizer, tokenizerFromGguf } from './gguf/tokenizer.ts';
 export { type Fp8WeightToWrite, type HfFp8Model, layOutHfFp8 } from './hf-fp8/encode.ts';
 export { dequantizeFp8Blocks, pairFp8Blocks } from './hf-fp8/pair.ts';
 export { type BlockShape, fp8BlockShape, fp8QuantizationConfig } from './hf-fp8/quantization-config.ts';
