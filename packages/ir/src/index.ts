@@ -28,6 +28,19 @@ export {
   viewHostArray,
 } from './dtype.ts';
 export { expandComposite } from './expand.ts';
+export { type ByteSource, memorySource, type RangedTensorData } from './file/byte-source.ts';
+export {
+  type DecodedModule,
+  type DecodeOptions,
+  decodeModule,
+  type ExternalResolver,
+  type HeaderInfo,
+} from './file/decode.ts';
+export { type EncodedModule, type EncodedSegment, type EncodeOptions, encodeModule } from './file/encode.ts';
+export { FORMAT_VERSION, moduleOpsets, type Opset } from './file/layout.ts';
+export { openModule, readModuleBytes, writeModuleBytes } from './file/open-module.ts';
+export type { StoredSegment } from './file/segments.ts';
+export { coreUpgraders, type Upgrader, type Upgraders, upgraderKey } from './file/upgrade.ts';
 export {
   type InterpretBindings,
   type InterpretOptions,
@@ -66,6 +79,12 @@ export {
 } from './op.ts';
 export { coreOps } from './ops/index.ts';
 export { OpRegistry } from './registry.ts';
+export { type ParseOptions, parseModule } from './text/parse.ts';
+export { printFunction, printModule } from './text/print.ts';
+export { legalizeFunction } from './transform/legalize.ts';
+export { planMemory } from './transform/plan-memory.ts';
+export { FunctionRewriter, type NodeOrigin } from './transform/rewrite.ts';
+export type { Support, Supports } from './transform/support.ts';
 export {
   bindType,
   byteCount,
@@ -78,3 +97,4 @@ export {
   type TensorType,
   tensorType,
 } from './type.ts';
+export { type VerifyOptions, verifyModule } from './verify.ts';
