@@ -23,6 +23,9 @@ const portable = ['numerics', 'ir', 'compiler', 'executor'];
 
 const packages = Object.keys(arrows);
 const src = (names) => `^packages/(${names.join('|')})/src/`;
+/** The command: bin/quaver.js loads it from dist/. */
+const commandEntry = '^packages/cli/src/main\\.ts$';
+
 const literal = (file) => file.replaceAll('.', '\\.');
 
 /** The files that a package's `exports` name under the condition `@quaver/source`. */
@@ -106,7 +109,7 @@ export default {
       from: {
         orphan: true,
         path: src(packages),
-        pathNot: [...packages.flatMap(entriesOf).map((file) => `^${literal(file)}$`), '\\.d\\.ts$'],
+        pathNot: [...packages.flatMap(entriesOf).map((file) => `^${literal(file)}$`), commandEntry, '\\.d\\.ts$'],
       },
       to: {},
     },
