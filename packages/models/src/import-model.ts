@@ -1,10 +1,15 @@
 import { type Checkpoint, tokenizerFromGguf } from '@quaver/formats';
-import { memoryData, type Module, type TensorData } from '@quaver/ir';
+import { type Module, memoryData, type TensorData } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { type ImportDType, importLlama } from './llama/import.ts';
 
-/** Files beside the tensors that an import reads: config.json, tokenizer.json, … by file name. */
-export type CheckpointFiles = ReadonlyMap<string, Uint8Array>;
+/** The small files beside the tensors: config.json, tokenizer.json, … What `openCheckpoint` gives as `assets`. */
+export interface ImportAssets {
+  readonly names: readonly string[];
+  bytes(name: string): Promise<Uint8Array | undefined>;
+}
+
+type Files = ReadonlyMap<string, Uint8Array>;
 
 export interface ImportOptions {
   readonly name?: string;
@@ -19,13 +24,24 @@ export interface ImportResult {
 }
 
 /** Files that travel inside the module, so that it can generate text on its own. */
-const travelling = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja', 'config.json'];
+const travelling = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'generation_config.json',
+  'chat_template.jinja',
+  'config.json',
+];
 
 /**
  * A checkpoint as a module: graph, parameters (read lazily), tokenizer and metadata.
  * @throws QuaverError `model-…` codes that name the file and tensor
  */
-export function importModel(checkpoint: Checkpoint, files: CheckpointFiles, options: ImportOptions = {}): ImportResult {
+export async function importModel(
+  checkpoint: Checkpoint,
+  assets: ImportAssets,
+  options: ImportOptions = {},
+): Promise<ImportResult> {
+  const files = await readFiles(assets);
   const config = parseJson(files, 'config.json', checkpoint.source);
   const { dtype = 'auto', context } = options;
   const llama = importLlama({
@@ -57,7 +73,16 @@ export function importModel(checkpoint: Checkpoint, files: CheckpointFiles, opti
   return { module, unused: llama.unused };
 }
 
-function parseJson(files: CheckpointFiles, name: string, source: string): Record<string, unknown> | undefined {
+async function readFiles(assets: ImportAssets): Promise<Files> {
+  const files = new Map<string, Uint8Array>();
+  for (const name of travelling) {
+    const bytes = assets.names.includes(name) ? await assets.bytes(name) : undefined;
+    if (bytes) files.set(name, bytes);
+  }
+  return files;
+}
+
+function parseJson(files: Files, name: string, source: string): Record<string, unknown> | undefined {
   const bytes = files.get(name);
   if (!bytes) return undefined;
   try {
@@ -79,7 +104,7 @@ function modelName(checkpoint: Checkpoint): string {
   return parts.at(-1) ?? 'model';
 }
 
-function fileAttachments(files: CheckpointFiles): Map<string, TensorData> {
+function fileAttachments(files: Files): Map<string, TensorData> {
   const present = travelling.filter((name) => files.has(name));
   return new Map(present.map((name) => [name, memoryData(files.get(name)!)]));
 }
@@ -95,7 +120,7 @@ function ggufAttachments(checkpoint: Checkpoint): Map<string, TensorData> {
 }
 
 /** Ids that end a text: the generation configuration's, else the model's; GGUF has end-of-text and end-of-turn. */
-function eosTokenIds(checkpoint: Checkpoint, files: CheckpointFiles): number[] {
+function eosTokenIds(checkpoint: Checkpoint, files: Files): number[] {
   if (checkpoint.format === 'gguf') {
     const keys = ['tokenizer.ggml.eos_token_id', 'tokenizer.ggml.eot_token_id'];
     return [...new Set(keys.map((key) => checkpoint.metadata.get(key)).filter((id) => typeof id === 'number'))];

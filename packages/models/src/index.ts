@@ -1,4 +1,4 @@
-export { type CheckpointFiles, type ImportOptions, type ImportResult, importModel } from './import-model.ts';
+export { type ImportAssets, type ImportOptions, type ImportResult, importModel } from './import-model.ts';
 export {
   type LlamaConfig,
   type LlamaFamily,
