@@ -13,14 +13,14 @@ const packRows = 1024;
 export class CpuBuffer implements DeviceBuffer {
   readonly byteLength: number;
   readonly usage: BufferUsage;
-  readonly #heap: WasmHeap;
+  readonly heap: WasmHeap;
   readonly #derived = new Map<string, number>();
   #host: Uint8Array | undefined;
   #pointer: number | undefined;
   #disposed = false;
 
   constructor(heap: WasmHeap, byteLength: number, usage: BufferUsage) {
-    this.#heap = heap;
+    this.heap = heap;
     this.byteLength = byteLength;
     this.usage = usage;
     if (usage === 'parameter') this.#host = new Uint8Array(byteLength);
@@ -33,14 +33,14 @@ export class CpuBuffer implements DeviceBuffer {
   write(bytes: Uint8Array): void {
     this.#alive();
     this.#host?.set(bytes);
-    if (this.#pointer !== undefined) this.#heap.view(this.#pointer, this.byteLength).set(bytes);
-    for (const pointer of this.#derived.values()) this.#heap.release(pointer);
+    if (this.#pointer !== undefined) this.heap.view(this.#pointer, this.byteLength).set(bytes);
+    for (const pointer of this.#derived.values()) this.heap.release(pointer);
     this.#derived.clear();
   }
 
   read(): Uint8Array {
     this.#alive();
-    return (this.#host ?? this.#heap.view(this.#pointer!, this.byteLength)).slice();
+    return (this.#host ?? this.heap.view(this.#pointer!, this.byteLength)).slice();
   }
 
   get isDisposed(): boolean {
@@ -56,8 +56,8 @@ export class CpuBuffer implements DeviceBuffer {
   pointer(): number {
     this.#alive();
     if (this.#pointer === undefined) {
-      this.#pointer = this.#heap.allocate(this.byteLength);
-      this.#heap.view(this.#pointer, this.byteLength).set(this.#host!);
+      this.#pointer = this.heap.allocate(this.byteLength);
+      this.heap.view(this.#pointer, this.byteLength).set(this.#host!);
     }
     return this.#pointer;
   }
@@ -66,7 +66,7 @@ export class CpuBuffer implements DeviceBuffer {
   packed(kernels: Kernels, format: KernelFormat, n: number, k: number): number {
     this.#alive();
     return this.derived(`packed/${format}/${n}/${k}`, kernels.packedBytes(format, n, k), (target) =>
-      packFrom(kernels, this.#heap, this.#host ?? this.read(), target, format, n, k),
+      packFrom(kernels, this.heap, this.#host ?? this.read(), target, format, n, k),
     );
   }
 
@@ -75,7 +75,7 @@ export class CpuBuffer implements DeviceBuffer {
     this.#alive();
     const known = this.#derived.get(form);
     if (known !== undefined) return known;
-    const pointer = this.#heap.allocate(byteLength);
+    const pointer = this.heap.allocate(byteLength);
     make(pointer);
     this.#derived.set(form, pointer);
     return pointer;
@@ -84,8 +84,8 @@ export class CpuBuffer implements DeviceBuffer {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    if (this.#pointer !== undefined) this.#heap.release(this.#pointer);
-    for (const pointer of this.#derived.values()) this.#heap.release(pointer);
+    if (this.#pointer !== undefined) this.heap.release(this.#pointer);
+    for (const pointer of this.#derived.values()) this.heap.release(pointer);
     this.#derived.clear();
     this.#host = undefined;
   }

@@ -87,11 +87,11 @@ class CpuExecutor implements Executor {
 
   async upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void> {
     checkUpload(buffer, bytes);
-    own(buffer).write(bytes);
+    this.#own(buffer).write(bytes);
   }
 
   async download(buffer: DeviceBuffer): Promise<Uint8Array> {
-    return own(buffer).read();
+    return this.#own(buffer).read();
   }
 
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
@@ -106,14 +106,14 @@ class CpuExecutor implements Executor {
     return profileEvents(this.#times ?? new Map());
   }
 
+  #own(buffer: DeviceBuffer): CpuBuffer {
+    if (buffer instanceof CpuBuffer && buffer.heap === this.#heap) return buffer;
+    throw new QuaverError('buffer-foreign', 'the buffer belongs to another executor');
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#queue.idle();
   }
-}
-
-function own(buffer: DeviceBuffer): CpuBuffer {
-  if (buffer instanceof CpuBuffer) return buffer;
-  throw new QuaverError('buffer-foreign', 'the buffer belongs to another executor');
 }
 
 export const cpuPlugin: ExecutorPlugin = {

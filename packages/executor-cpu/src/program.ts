@@ -130,7 +130,7 @@ export class CpuProgram implements Program {
       ...fn.outputs.map((output) => bindings.outputs[output.name]),
     ];
     return named.map((buffer) => {
-      if (buffer instanceof CpuBuffer) return buffer;
+      if (buffer instanceof CpuBuffer && buffer.heap === this.#heap) return buffer;
       throw new QuaverError(
         buffer ? 'buffer-foreign' : 'binding-missing',
         buffer ? 'a bound buffer belongs to another executor' : `function '${fn.name}' was not given all its buffers`,

@@ -1,0 +1,205 @@
+import { coreOps, type DType } from '@quaver/ir';
+import { describe, expect, test } from 'vitest';
+import { cpuPlugin } from '../src/index.ts';
+import { expectSameBits, GraphCase, randomSource, randomTensor } from './same-bits.ts';
+
+const rows = [
+  [1, 1],
+  [1, 5],
+  [3, 1],
+  [2, 17],
+] as const;
+
+describe('dot_general', () => {
+  test.each(['f32', 'bf16'] as const)('%s weights, ragged shapes, as parameter and as input', async (dtype) => {
+    const random = randomSource(1);
+    for (const [b, t] of rows) {
+      for (const [n, k] of [
+        [1, 1],
+        [33, 127],
+        [64, 128],
+        [70, 129],
+        [96, 576],
+      ] as const) {
+        const graph = new GraphCase();
+        const x = graph.input('x', randomTensor(random, dtype, [b, t, k]));
+        const w = graph.parameter('w', randomTensor(random, dtype, [n, k]));
+        const v = graph.input('v', randomTensor(random, dtype, [n, k]));
+        const attributes = { lhs_contract: [2], rhs_contract: [1] };
+        graph.g.output('y', graph.g.op('dot_general', [x, w], attributes));
+        graph.g.output('z', graph.g.op('dot_general', [x, v], attributes));
+        await expectSameBits(graph, ['dot_general']);
+      }
+    }
+  });
+});
+
+/** Granularity of the scales of activations [B, T, K] and weights [N, K], as the recipes have them. */
+const granularities = {
+  block: { lhs: [1, 1, 128], rhs: [128, 128], scale: 'f32', rounding: 'pow2_up' },
+  'block-f32': { lhs: [1, 1, 128], rhs: [128, 128], scale: 'f32', rounding: 'none' },
+  row: { lhs: [1, 1, 0], rhs: [1, 0], scale: 'f32', rounding: 'none' },
+  tensor: { lhs: [0, 0, 0], rhs: [0, 0], scale: 'f32', rounding: 'none' },
+  mx: { lhs: [1, 1, 32], rhs: [1, 32], scale: 'f8e8m0fnu', rounding: 'pow2_up' },
+} as const;
+
+describe('scaled_dot', () => {
+  test.each(Object.entries(granularities))('%s scales', async (_, { lhs, rhs, scale, rounding }) => {
+    const random = randomSource(2);
+    for (const [b, t] of rows) {
+      for (const [n, k] of [
+        [3, 7],
+        [130, 200],
+        [64, 576],
+      ] as const) {
+        for (const to of ['f8e4m3fn', 'f8e5m2'] as const) {
+          const graph = new GraphCase();
+          const { g } = graph;
+          const max = to === 'f8e4m3fn' ? 448 : 57344;
+          const x = graph.input('x', randomTensor(random, 'f32', [b, t, k]));
+          const s = g.op('compute_scale', [g.op('amax', [x], { block: lhs })], { max, rounding, to: scale });
+          const q = g.op('quantize', [x, s], { to, block: lhs });
+          const w = graph.parameter('w', randomTensor(random, 'f8e4m3fn', [n, k]));
+          const blocks = [n, k].map((dim, i) => (rhs[i] === 0 ? 1 : Math.ceil(dim / rhs[i]!)));
+          const ws = graph.parameter('ws', randomTensor(random, scale, blocks));
+          const attributes = { lhs_block: lhs, rhs_block: rhs, lhs_contract: [2], rhs_contract: [1] };
+          g.output('y', g.op('scaled_dot', [q, w, s, ws], attributes));
+          await expectSameBits(graph, ['scaled_dot']);
+        }
+      }
+    }
+  });
+});
+
+describe('dynamic_quantize', () => {
+  test.each([
+    ['block', [1, 1, 128], 'f32', 'pow2_up'],
+    ['block-f32', [1, 1, 128], 'f32', 'none'],
+    ['row', [1, 1, 0], 'f32', 'pow2_up'],
+    ['KV cache', [1, 1, 0], 'f8e8m0fnu', 'pow2_up'],
+  ] as const)('%s', async (_, block, scale_dtype, rounding) => {
+    const random = randomSource(3);
+    for (const k of [1, 64, 128, 300]) {
+      for (const [to, max] of [
+        ['f8e4m3fn', 448],
+        ['f8e5m2', 57344],
+      ] as const) {
+        const graph = new GraphCase();
+        const x = randomTensor(random, 'f32', [2, 5, k]);
+        x.data.fill(0, 0, k);
+        x.data[k] = Number.POSITIVE_INFINITY;
+        x.data[2 * k] = Number.NaN;
+        x.data[3 * k] = 1e-40;
+        x.data[4 * k] = 3e38;
+        const { g } = graph;
+        const [q, s] = g.apply(coreOps.latest('core', 'dynamic_quantize'), [graph.input('x', x)], {
+          to,
+          block,
+          max,
+          rounding,
+          scale_dtype,
+        });
+        g.output('q', q!);
+        g.output('s', s!);
+        await expectSameBits(graph, ['dynamic_quantize']);
+      }
+    }
+  });
+});
+
+describe('attention', () => {
+  const caches: readonly [DType, string][] = [
+    ['f32', 'f32'],
+    ['bf16', 'bf16'],
+    ['f8e4m3fn', 'bf16'],
+    ['f8e4m3fn', 'f8e4m3fn'],
+  ];
+  test.each(caches)('%s cache, %s probabilities', async (dtype, probs) => {
+    const random = randomSource(4);
+    for (const { b, t, s, hq, hkv, d, window } of [
+      { b: 1, t: 1, s: 1, hq: 1, hkv: 1, d: 8, window: 0 },
+      { b: 2, t: 1, s: 140, hq: 6, hkv: 2, d: 64, window: 0 },
+      { b: 3, t: 9, s: 31, hq: 4, hkv: 4, d: 20, window: 0 },
+      { b: 2, t: 40, s: 150, hq: 3, hkv: 1, d: 64, window: 13 },
+    ]) {
+      const graph = new GraphCase();
+      const { g } = graph;
+      const q = graph.input('q', randomTensor(random, dtype === 'f32' ? 'f32' : 'bf16', [b, t, hq, d]));
+      const k = graph.input('k', randomTensor(random, dtype, [b, s, hkv, d]));
+      const v = graph.input('v', randomTensor(random, dtype, [b, s, hkv, d]));
+      const position = graph.input('position', randomTensor(random, 'i32', [b], s - t + 1));
+      const scales =
+        dtype === 'f8e4m3fn'
+          ? (['ks', 'vs'] as const).map((name) => graph.input(name, randomTensor(random, 'f8e8m0fnu', [b, s, hkv, 1])))
+          : [];
+      g.output('y', g.op('attention', [q, k, v, position, ...scales], { scale: d ** -0.5, window, probs }));
+      await expectSameBits(graph, ['attention']);
+    }
+  });
+});
+
+test('row-wise ops: norms, softmax, rotation, products, bias', async () => {
+  const random = randomSource(5);
+  for (const [b, t] of rows) {
+    const graph = new GraphCase();
+    const { g } = graph;
+    const x = graph.input('x', randomTensor(random, 'f32', [b, t, 3, 50]));
+    const y = graph.input('y', randomTensor(random, 'f32', [b, t, 3, 50]));
+    const weight = graph.parameter('weight', randomTensor(random, 'f32', [50]));
+    const position = graph.input('position', randomTensor(random, 'i32', [b], 20));
+    const table = (name: string) => graph.parameter(name, randomTensor(random, 'f32', [40, 25]));
+    g.output('rms_norm', g.op('rms_norm', [x, weight], { eps: 1e-5 }));
+    g.output('bias_add', g.op('bias_add', [x, weight]));
+    g.output('softmax', g.op('softmax', [x], { axis: 3 }));
+    g.output('log_softmax', g.op('log_softmax', [x], { axis: 3 }));
+    const targets = graph.input('targets', randomTensor(random, 'i32', [b, t, 3], 50));
+    g.output('log_softmax_gather', g.op('log_softmax_gather', [x, targets]));
+    g.output('rope', g.op('rope', [x, table('cos'), table('sin'), position]));
+    g.output('swiglu', g.op('swiglu', [x, y]));
+    g.output('add', g.op('add', [x, y]));
+    g.output('multiply', g.op('multiply', [x, y]));
+    g.output('bf16', g.op('convert', [x], { to: 'bf16' }));
+    g.output('fp8', g.op('convert', [g.op('convert', [x], { to: 'f8e4m3fn' })], { to: 'f32' }));
+    const names = ['rms_norm', 'bias_add', 'softmax', 'log_softmax', 'log_softmax_gather', 'rope', 'swiglu', 'add'];
+    await expectSameBits(graph, [...names, 'multiply', 'convert']);
+  }
+});
+
+test('data movement: rows of a table, rows of a batch, cache updates that run past the end', async () => {
+  const random = randomSource(6);
+  const graph = new GraphCase();
+  const { g } = graph;
+  const table = graph.parameter('table', randomTensor(random, 'bf16', [30, 12]));
+  g.output(
+    'embedding',
+    g.op('gather', [table, graph.input('ids', randomTensor(random, 'i32', [2, 7], 30))], { axis: 0 }),
+  );
+  const x = graph.input('x', randomTensor(random, 'f32', [2, 7, 12]));
+  const last = graph.input('last', randomTensor(random, 'i32', [2, 1], 7));
+  g.output('last', g.op('gather', [x, last], { axis: 1, batch_dims: 1 }));
+  const cache = graph.input('cache', randomTensor(random, 'f32', [2, 9, 12]));
+  const start = graph.input('start', { type: { dtype: 'i32', shape: [2] }, data: Int32Array.of(1, 5) });
+  g.output('cache', g.op('dynamic_update_slice', [cache, x, start], { axis: 1 }));
+  g.output('flat', g.op('reshape', [x], { shape: [14, 12] }));
+  g.output('same', x);
+  await expectSameBits(graph, ['gather', 'dynamic_update_slice', 'reshape']);
+});
+
+test('primitives without a kernel run by their definition', async () => {
+  const random = randomSource(7);
+  const graph = new GraphCase();
+  const x = graph.input('x', randomTensor(random, 'f32', [3, 19]));
+  const { g } = graph;
+  g.output('sum', g.op('reduce', [g.op('exp', [x])], { kind: 'sum', axes: [1] }));
+  g.output('silu', g.op('silu', [g.op('transpose', [x], { permutation: [1, 0] })]));
+  await expectSameBits(graph, []);
+});
+
+test('two executors do not share buffers', async () => {
+  await using a = await cpuPlugin.open();
+  await using b = await cpuPlugin.open();
+  const buffer = a.allocate(4, 'input');
+  await a.upload(buffer, Uint8Array.of(1, 2, 3, 4));
+  await expect(b.download(buffer)).rejects.toMatchObject({ code: 'buffer-foreign' });
+  expect([...(await a.download(buffer))]).toEqual([1, 2, 3, 4]);
+});
