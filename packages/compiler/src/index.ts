@@ -1,1 +1,34 @@
-export {};
+export { type CompileOptions, type CompileResult, compile } from './compile.ts';
+export type { WeightStatistics } from './folding/weight-statistics.ts';
+export type { CompileProgress, CompileTarget, Pass, PassContext } from './pass.ts';
+export { passes } from './passes/index.ts';
+export { builtInRecipes, defaultRecipe } from './recipe/built-in.ts';
+export { parseRecipe, resolveRecipe } from './recipe/parse-recipe.ts';
+export {
+  type AmaxHistory,
+  type AttentionPrecision,
+  describeLinear,
+  type Granularity,
+  type HighPrecision,
+  isUnified,
+  type KeepRule,
+  type LinearPrecision,
+  type Phase,
+  type PhasePrecision,
+  type Quantization,
+  type QuantizedLinear,
+  type Recipe,
+} from './recipe/recipe.ts';
+export { type RowInvariance, rowInvariance } from './recipe/row-invariance.ts';
+export { type RecipeOptions, withOptions } from './recipe/with-options.ts';
+export type { Assignment } from './report/assignment.ts';
+export { formatReport } from './report/format-report.ts';
+export type {
+  AttentionReport,
+  ByteReport,
+  CompileReport,
+  KeptReport,
+  LinearReport,
+  NotLoweredReport,
+  PassRecord,
+} from './report/report.ts';
