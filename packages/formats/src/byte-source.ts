@@ -41,3 +41,18 @@ export function checkRange(name: string, size: number, offset: number, length: n
 export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
   if (signal?.aborted) throw new QuaverError('aborted', `${what}: stopped on request`, { cause: signal.reason });
 }
+
+/**
+ * A read whose result can be viewed as elements of `width` bytes: copied where the source gives it at an odd place.
+ * @throws QuaverError as `ByteSource.read`
+ */
+export async function readAligned(
+  source: ByteSource,
+  offset: number,
+  length: number,
+  width: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const bytes = await source.read(offset, length, signal);
+  return bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
+}

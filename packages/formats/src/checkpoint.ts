@@ -9,7 +9,10 @@ export interface CheckpointTensor {
   readonly shape: readonly number[];
   /** The type in the file: `Q4_1`, `BF16`, `F8_E4M3`, … */
   readonly storage: string;
-  /** Little-endian bytes in `dtype`, row-major. Block-quantized storage arrives dequantized. May be a view: do not write to it. */
+  /**
+   * Little-endian bytes in `dtype`, row-major, aligned for a typed array of it. Block-quantized storage arrives
+   * dequantized. May be a view of the source: do not write to it.
+   */
   read(signal?: AbortSignal): Promise<Uint8Array>;
   /** Present where the file holds FP8 codes with block scales: the codes themselves, for who keeps them as they are. */
   readonly fp8?: Fp8Storage;

@@ -19,6 +19,7 @@ describe('a file is known by its content', () => {
     ['an HTML error page', text('<!DOCTYPE html><html>'), 'folder of the checkpoint'],
     ['a config.json', text('{"model_type": "llama"}'), 'folder of the checkpoint'],
     ['nothing', new Uint8Array(0), 'fetch it again'],
+    ['noise with a brace', text('\x01\x02\x03\x04\x05\x06\x07\x08{'), '.safetensors or .gguf'],
     ['noise', text('\x01\x02\x03\x04\x05\x06\x07\x08\x09'), '.safetensors or .gguf'],
   ])('%s', async (_, bytes, hint) => {
     await expect(openCheckpointFile(bytesSource('model.safetensors', bytes))).rejects.toMatchObject({

@@ -88,7 +88,7 @@ export class Cursor {
   /** A copy of the next `length` bytes, aligned for any typed array. */
   bytes(length: number, what: string): Uint8Array<ArrayBuffer> {
     const start = this.take(length, what);
-    return this.#bytes.slice(start, start + length) as Uint8Array<ArrayBuffer>;
+    return new Uint8Array(this.#bytes.subarray(start, start + length)); // not slice(): a Buffer's would share memory
   }
 
   /** An error at the current position. */

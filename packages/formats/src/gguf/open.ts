@@ -1,5 +1,5 @@
 import { QuaverError } from '@quaver/numerics';
-import type { ByteSource } from '../byte-source.ts';
+import { type ByteSource, readAligned } from '../byte-source.ts';
 import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts';
 import { type GgufTensorInfo, readGgufHeader } from './header.ts';
 
@@ -27,8 +27,8 @@ function ggufTensor(source: ByteSource, info: GgufTensorInfo): CheckpointTensor 
     dtype: storage.dtype,
     storage: storage.name,
     async read(signal) {
+      if (storage.dequantize === undefined) return readAligned(source, offset, bytes, storage.blockBytes, signal);
       const stored = await source.read(offset, bytes, signal);
-      if (storage.dequantize === undefined) return stored;
       const values = allocateFloats(source.name, info);
       storage.dequantize(stored, values, elements / storage.blockElements);
       return new Uint8Array(values.buffer);

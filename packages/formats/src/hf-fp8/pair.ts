@@ -80,7 +80,7 @@ function checkBlocks(
       const values = new Float32Array(scaleShape[0] * scaleShape[1]);
       if (dtype === 'f32') new Uint8Array(values.buffer).set(bytes);
       else if (dtype === 'f8e8m0fnu') floatFormats[dtype].decodeInto(bytes, values);
-      else floatFormats[dtype].decodeInto(new Uint16Array(bytes.slice().buffer), values);
+      else floatFormats[dtype].decodeInto(new Uint16Array(new Uint8Array(bytes).buffer), values);
       return values;
     },
   };

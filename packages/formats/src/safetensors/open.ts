@@ -1,5 +1,6 @@
-import type { ByteSource } from '../byte-source.ts';
+import { type ByteSource, readAligned } from '../byte-source.ts';
 import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts';
+import { tensorDTypeBytes } from '../tensor-dtype.ts';
 import { readSafetensorsHeader } from './header.ts';
 
 /**
@@ -10,7 +11,8 @@ export async function openSafetensors(source: ByteSource, signal?: AbortSignal):
   const { entries, metadata } = await readSafetensorsHeader(source, signal);
   const tensors = new Map<string, CheckpointTensor>();
   for (const { name, dtype, shape, storage, offset, bytes } of entries) {
-    tensors.set(name, { name, dtype, shape, storage, read: (signal) => source.read(offset, bytes, signal) });
+    const read = (signal?: AbortSignal) => readAligned(source, offset, bytes, tensorDTypeBytes[dtype], signal);
+    tensors.set(name, { name, dtype, shape, storage, read });
   }
   return { format: 'safetensors', source: source.name, tensors, metadata, close: () => source.close() };
 }

@@ -3,6 +3,7 @@ import { bytesSource } from '../../src/byte-source.ts';
 import { readGgufHeader } from '../../src/gguf/header.ts';
 import { openGguf } from '../../src/gguf/open.ts';
 import { openSafetensors } from '../../src/safetensors/open.ts';
+import { tensorDTypeBytes } from '../../src/tensor-dtype.ts';
 import { dataBytes, dataJson, dataSource } from '../data.ts';
 import { type GgufParts, ggufFile } from './gguf-file.ts';
 
@@ -32,6 +33,19 @@ describe('files of the gguf package', () => {
     }
     expect(metadata.get('general.alignment')).toBe(64);
     expect(metadata.get('test.u64.small')).toBe(9007199254740991);
+  });
+
+  test('a pooled Buffer at an odd offset gives the same values and aligned bytes', async () => {
+    const original = dataBytes('types.gguf');
+    const pooled = Buffer.alloc(original.length + 3, 0xee).subarray(3);
+    pooled.set(original);
+    const [odd, even] = [await openGguf(bytesSource('f', pooled)), await openGguf(bytesSource('f', original))];
+    expect([...odd.metadata]).toEqual([...even.metadata]);
+    for (const [name, tensor] of odd.tensors) {
+      const bytes = await tensor.read();
+      expect([name, bytes.byteOffset % tensorDTypeBytes[tensor.dtype]]).toEqual([name, 0]);
+      expect(Buffer.from(bytes).equals(Buffer.from(await even.tensors.get(name)!.read()))).toBe(true);
+    }
   });
 
   test('version 2 has the same layout', async () => {
@@ -99,6 +113,17 @@ describe('damaged files', () => {
     ['an unknown tensor type', { tensors: [{ ...scalar, type: 99 }] }, 'gguf-unsupported-type', 'number 99'],
     ['a tensor twice', { tensors: [scalar, { ...scalar, offset: 32n }] }, 'gguf-bad-tensor', '"t" occurs twice'],
     ['overlapping tensors', { tensors: [scalar, { ...scalar, name: 'u' }] }, 'gguf-bad-tensor', 'overlap'],
+    [
+      'a tensor inside another',
+      {
+        tensors: [
+          { ...scalar, shape: [64n] },
+          { ...scalar, name: 'u', offset: 32n },
+        ],
+      },
+      'gguf-bad-tensor',
+      '"t" and "u" overlap',
+    ],
     ['a misaligned tensor', { tensors: [{ ...scalar, offset: 8n }] }, 'gguf-bad-tensor', 'not a multiple of 32'],
     ['an offset outside the file', { tensors: [{ ...scalar, offset: 1n << 63n }] }, 'gguf-truncated', '"t"'],
     [

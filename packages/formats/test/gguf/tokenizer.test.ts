@@ -88,6 +88,27 @@ describe('tokenizer_config.json', () => {
     expect(spm.tokenize('x')[0]!.startsWith('▁')).toBe(false);
   });
 
+  test('special tokens in SentencePiece text are found as they are written', async () => {
+    const spm = await build('spm-560.gguf');
+    expect(spm.tokenize('a<s>a')).toEqual([...spm.tokenize('a'), '<s>', ...spm.tokenize('a')]);
+  });
+
+  test('SentencePiece merges: every split of a normal token into normal tokens, best score first, then by id', async () => {
+    const metadata = await metadataOf('spm-560.gguf', {
+      'tokenizer.ggml.tokens': ['<unk>', '<s>', 'b', 'a', 'ab', 'ba', 'aba', '<s>a'],
+      'tokenizer.ggml.token_type': new Int32Array([2, 3, 1, 1, 1, 1, 1, 1]),
+      'tokenizer.ggml.scores': new Float32Array([0, 0, 0, 0, -3, -2, -1, 0]),
+      'tokenizer.ggml.eos_token_id': undefined,
+    });
+    const { model } = tokenizerFromGguf(metadata).tokenizer as { model: { merges: unknown } };
+    expect(model.merges).toEqual([
+      ['a', 'ba'],
+      ['ab', 'a'],
+      ['b', 'a'],
+      ['a', 'b'],
+    ]);
+  });
+
   test('user-defined tokens are matched before the merges and are not special', async () => {
     const metadata = await metadataOf('bpe-600.gguf');
     const types = new Int32Array(metadata.get('tokenizer.ggml.token_type') as Int32Array);
@@ -97,6 +118,10 @@ describe('tokenizer_config.json', () => {
     const changes = { 'tokenizer.ggml.tokens': tokens, 'tokenizer.ggml.merges': [] };
     const asPlain = await build('bpe-600.gguf', changes);
     expect(asPlain.encode('awxyzb').ids).not.toContain(599);
+    // Llama 3 takes a pre-token that is in the vocabulary whole, even where no merge makes it.
+    expect((await build('bpe-600.gguf', { ...changes, 'tokenizer.ggml.pre': 'llama-bpe' })).encode('wxyz').ids).toEqual(
+      [0, 599],
+    );
     const asUserDefined = await build('bpe-600.gguf', { ...changes, 'tokenizer.ggml.token_type': types });
     expect(asUserDefined.tokenize('awxyzb')).toEqual(['a', 'wxyz', 'b']);
     expect(asUserDefined.decode([599], { skip_special_tokens: true })).toBe('wxyz');

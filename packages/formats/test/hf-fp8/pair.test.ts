@@ -11,8 +11,7 @@ const weightName = 'model.layers.0.mlp.up_proj.weight';
 const bytesOf = (array: Float32Array | Uint8Array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength);
 
 async function memory(tensors: readonly Omit<TensorToWrite, 'read'>[]) {
-  const filled = tensors.map((tensor) => ({ ...tensor, read: () => new Uint8Array(4096) }));
-  const exact = filled.map((tensor) => {
+  const exact = tensors.map((tensor) => {
     const bytes = tensor.shape.reduce((a, b) => a * b, 1) * (tensor.dtype === 'f32' || tensor.dtype === 'i32' ? 4 : 1);
     return { ...tensor, read: () => new Uint8Array(bytes) };
   });

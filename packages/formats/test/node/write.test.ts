@@ -9,10 +9,20 @@ import { openCheckpoint, writeHfFp8, writeSafetensors, writeSafetensorsShards } 
 import { dataJson, dataPath } from '../data.ts';
 
 let folder: string;
+const opened: { close(): Promise<void> }[] = [];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'quaver-formats-'));
 });
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((checkpoint) => checkpoint.close()));
+  rmSync(folder, { recursive: true });
+});
+
+async function openForTest(path: string) {
+  const checkpoint = await openCheckpoint(path);
+  opened.push(checkpoint);
+  return checkpoint;
+}
 
 const tensor = (name: string, bytes: number, read?: TensorToWrite['read']): TensorToWrite => {
   return { name, dtype: 'u8', shape: [bytes], read: read ?? (() => new Uint8Array(bytes)) };
@@ -99,7 +109,7 @@ describe('writeSafetensorsShards', () => {
 
 describe('writeHfFp8', () => {
   async function model(): Promise<HfFp8Model> {
-    const checkpoint = await openCheckpoint(dataPath('fp8'));
+    const checkpoint = await openForTest(dataPath('fp8'));
     const all = [...checkpoint.tensors.values()];
     return {
       config: dataJson('fp8/config.json'),
@@ -130,7 +140,7 @@ describe('writeHfFp8', () => {
         modules_to_not_convert: ['lm_head'],
       },
     });
-    const [written, original] = [await openCheckpoint(path), await openCheckpoint(dataPath('fp8'))];
+    const [written, original] = [await openForTest(path), await openForTest(dataPath('fp8'))];
     expect(written.format).toBe('hf-fp8');
     for (const [name, tensor] of original.tensors) {
       const found = written.tensors.get(name)!;
