@@ -140,9 +140,9 @@ describe('damaged headers', () => {
         code,
         message,
         where: { file: 'model.safetensors' },
+      });
     });
   }
-  });
 
   test('a key that two objects share is no duplicate, nor is text in a string', async () => {
     const header = `{"__metadata__":{"a":"\\"a\\":{","b":"{\\"b\\":1,\\"b\\":2}\\\\"},"a":${f32},"b":${entry('U8', '[0]', '[8,8]')}}`;
