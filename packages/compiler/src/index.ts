@@ -32,3 +32,4 @@ export type {
   NotLoweredReport,
   PassRecord,
 } from './report/report.ts';
+export { withKvCache } from './with-kv-cache.ts';
