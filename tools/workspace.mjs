@@ -13,23 +13,20 @@ const state = path.join(root, 'node_modules', '.cache', 'quaver');
 /** A failure that needs no stack trace: the message says what to do. */
 export class SetupError extends Error {}
 
-const members = () =>
-  ['packages', 'examples'].flatMap((folder) => {
-    const at = path.join(root, folder);
-    return existsSync(at)
-      ? readdirSync(at)
-          .sort()
-          .map((name) => path.join(at, name))
-      : [];
-  });
-
-const present = (files) => files.filter((file) => existsSync(file));
+/** The folders of the workspace's packages, or of its examples. */
+function foldersIn(parent) {
+  const at = path.join(root, parent);
+  const names = existsSync(at) ? readdirSync(at).sort() : [];
+  return names.map((name) => path.join(at, name)).filter((folder) => existsSync(path.join(folder, 'package.json')));
+}
 
 /** The files whose bytes decide what is installed. */
 function installInputs() {
-  const manifests = members().map((folder) => path.join(folder, 'package.json'));
-  const own = ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml'].map((name) => path.join(root, name));
-  return [...own, ...present(manifests)];
+  const manifests = ['packages', 'examples'].flatMap(foldersIn).map((folder) => path.join(folder, 'package.json'));
+  return [
+    ...['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml'].map((name) => path.join(root, name)),
+    ...manifests,
+  ];
 }
 
 function installKey() {
@@ -38,16 +35,10 @@ function installKey() {
   return hash.digest('hex');
 }
 
-/** The packages that `tsc -b` compiles. */
-export const packageFolders = () =>
-  members().filter(
-    (folder) => existsSync(path.join(folder, 'tsconfig.json')) && path.basename(path.dirname(folder)) === 'packages',
-  );
-
 /** Name, size and modification time of every file that the build reads: cheap to collect, and sees deletions too. */
 function buildKey() {
   const files = ['tsconfig.json', 'tsconfig.base.json'].map((name) => path.join(root, name));
-  for (const folder of packageFolders()) {
+  for (const folder of foldersIn('packages')) {
     files.push(path.join(folder, 'tsconfig.json'), path.join(folder, 'package.json'));
     for (const entry of readdirSync(path.join(folder, 'src'), { recursive: true, withFileTypes: true }))
       if (entry.isFile()) files.push(path.join(entry.parentPath ?? entry.path, entry.name));
@@ -60,7 +51,7 @@ function buildKey() {
   return hash.digest('hex');
 }
 
-const isBuilt = () => packageFolders().every((folder) => existsSync(path.join(folder, 'dist', '.tsbuildinfo')));
+const isBuilt = () => foldersIn('packages').every((folder) => existsSync(path.join(folder, 'dist', '.tsbuildinfo')));
 
 const stampOf = (name) => path.join(state, `${name}.stamp`);
 const isCurrent = (name, key) => existsSync(stampOf(name)) && readFileSync(stampOf(name), 'utf8') === key;
@@ -71,6 +62,17 @@ function isAlive(pid) {
     return true;
   } catch (error) {
     return error.code === 'EPERM';
+  }
+}
+
+/** Whether the owner of a lock has died, perhaps before it could write its process id. */
+function isAbandoned(lock) {
+  try {
+    const owner = Number(readFileSync(lock, 'utf8'));
+    return owner ? !isAlive(owner) : Date.now() - statSync(lock).mtimeMs > 5000;
+  } catch (error) {
+    if (error.code === 'ENOENT') return false;
+    throw error;
   }
 }
 
@@ -85,8 +87,7 @@ async function exclusively(name, work) {
     } catch (error) {
       if (error.code !== 'EEXIST') throw error;
     }
-    const owner = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0;
-    if (owner && !isAlive(owner)) rmSync(lock, { force: true });
+    if (isAbandoned(lock)) rmSync(lock, { force: true });
     else await sleep(50);
   }
   try {
