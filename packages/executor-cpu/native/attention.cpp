@@ -74,12 +74,42 @@ QUAVER_INLINE void decode_row(const void* row, float scale, uint32_t d, float* o
   });
 }
 
+/** Scale codes between which the shifted decode of a row is exact: no magnitude is below 2^-56, and 2^120 times the scale is an f32. */
+constexpr uint8_t kLeastShiftedScale = 127 - 56 + 9, kGreatestShiftedScale = 127 + 127 - 120;
+
+/**
+ * decode_row of E4M3FN codes, 16 at a time, for d a multiple of 16 and a scale within the limits above. Shifted into the upper half of an
+ * f32, a code is its value times 2^-120; one exact multiplication restores that and applies the scale. False, with `out` unusable, when a
+ * code is NaN, which this does not decode.
+ */
+QUAVER_INLINE bool decode_shifted_row(const uint8_t* row, uint8_t scale, uint32_t d, float* out) {
+  const f32x4 factor = splat(from_bits((scale + 120) << 23));
+  u8x16 nan = {};
+  for (uint32_t i = 0; i < d; i += 16) {
+    const u8x16 codes = load<u8x16>(row + i);
+    nan |= reinterpret_cast<u8x16>((codes & 0x7f) == 0x7f);
+    const u8x16 low = interleave_low(u8x16{}, codes), high = interleave_high(u8x16{}, codes);
+    const u16x8 halves[2] = {reinterpret_cast<u16x8>((reinterpret_cast<i16x8>(low) >> 4) & static_cast<int16_t>(0x87f0)),
+                             reinterpret_cast<u16x8>((reinterpret_cast<i16x8>(high) >> 4) & static_cast<int16_t>(0x87f0))};
+#pragma clang loop unroll(full)
+    for (uint32_t j = 0; j < 2; j++) {
+      store(out + i + 8 * j, reinterpret_cast<f32x4>(interleave_low(u16x8{}, halves[j])) * factor);
+      store(out + i + 8 * j + kLanes, reinterpret_cast<f32x4>(interleave_high(u16x8{}, halves[j])) * factor);
+    }
+  }
+  const i32x4 any = reinterpret_cast<i32x4>(nan);
+  return (any[0] | any[1] | any[2] | any[3]) == 0;
+}
+
 /** Decodes the key or value of one token and KV head. `out` has room for d rounded up to 8. */
 QUAVER_INLINE void decode_cache_row(const Attention& x, const void* cache, const uint8_t* scales, size_t row, float* out) {
   const uint8_t* from = static_cast<const uint8_t*>(cache) + row * x.d * bytes_of(x.cache);
   if (x.cache == Format::f32) return decode_row<Format::f32>(from, 1, x.d, out);
   if (x.cache == Format::bf16) return decode_row<Format::bf16>(from, 1, x.d, out);
-  decode_row<Format::f8e4m3fn>(from, e8m0_value(scales[row]), x.d, out);
+  const uint8_t scale = scales[row];
+  const bool shiftable = x.d % 16 == 0 && scale >= kLeastShiftedScale && scale <= kGreatestShiftedScale;
+  if (shiftable && decode_shifted_row(from, scale, x.d, out)) return;
+  decode_row<Format::f8e4m3fn>(from, e8m0_value(scale), x.d, out);
 }
 
 QUAVER_INLINE void transpose_4x4(const float* from, size_t from_stride, float* to, size_t to_stride) {

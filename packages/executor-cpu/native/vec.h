@@ -21,6 +21,7 @@ typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef int16_t i16x8 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef uint16_t u16x4 __attribute__((vector_size(8)));
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x4 __attribute__((vector_size(4)));
 
 constexpr uint32_t kLanes = 4;
@@ -43,6 +44,16 @@ QUAVER_INLINE i32x4 bits(f32x4 x) { return reinterpret_cast<i32x4>(x); }
 QUAVER_INLINE f32x4 from_bits(i32x4 x) { return reinterpret_cast<f32x4>(x); }
 QUAVER_INLINE constexpr int32_t bits(float x) { return __builtin_bit_cast(int32_t, x); }
 QUAVER_INLINE constexpr float from_bits(int32_t x) { return __builtin_bit_cast(float, x); }
+
+/** a0 b0 a1 b1 … of the lower halves, and of the upper halves. */
+QUAVER_INLINE u8x16 interleave_low(u8x16 a, u8x16 b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+QUAVER_INLINE u8x16 interleave_high(u8x16 a, u8x16 b) {
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+QUAVER_INLINE u16x8 interleave_low(u16x8 a, u16x8 b) { return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+QUAVER_INLINE u16x8 interleave_high(u16x8 a, u16x8 b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 
 /** Lanes of `a` where `mask` is all ones, of `b` where it is zero. */
 QUAVER_INLINE i32x4 select(i32x4 mask, i32x4 a, i32x4 b) { return (mask & a) | (~mask & b); }
