@@ -22,7 +22,6 @@ export function copyStrided(
   target: HostArray,
   shape: readonly number[],
 ): void {
-  if (target.length === 0) return;
   const merged = mergeAxes(shape, strides);
   const length = merged.shape.pop() ?? 1;
   const step = merged.strides.pop() ?? 1;
