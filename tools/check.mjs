@@ -16,6 +16,7 @@ const checks = [
   { title: 'Format and lint (biome)', ...tool('biome', 'check', '--error-on-warnings') },
   { title: 'Compile (tsc -b)', ...tool('tsc', '-b') },
   { title: 'Types of tests, examples and tools', ...tool('tsc', '-p', 'tsconfig.tests.json') },
+  { title: 'docs/ops.md is current', ...script('tools/docs-ops.mjs', '--check') },
   {
     title: 'Arrows between packages (dependency-cruiser)',
     ...tool('depcruise', 'packages', 'examples', '--config', '.dependency-cruiser.mjs', '--output-type', 'err-long'),
