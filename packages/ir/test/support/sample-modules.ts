@@ -5,10 +5,10 @@ import {
   type Dim,
   type DType,
   dtypeBytes,
-  type GraphFunction,
   GraphBuilder,
-  memoryData,
+  type GraphFunction,
   type Module,
+  memoryData,
   type Parameter,
   planMemory,
   type StateVariable,
@@ -20,9 +20,15 @@ const coreOp = (name: string) => coreOps.latest('core', name);
 
 /** Bytes that look random and are the same on every run. */
 export function noise(length: number, seed: string): Uint8Array {
-  const blocks: Buffer[] = [];
-  for (let i = 0; i * 32 < length; i++) blocks.push(createHash('sha256').update(`${seed}/${i}`).digest());
-  return new Uint8Array(Buffer.concat([...blocks, Buffer.alloc(0)]).subarray(0, length));
+  const words = new Int32Array(Math.ceil(length / 4));
+  let x = createHash('sha256').update(seed).digest().readInt32LE() | 1;
+  for (let i = 0; i < words.length; i++) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    words[i] = x;
+  }
+  return new Uint8Array(words.buffer).slice(0, length);
 }
 
 export function parameter(name: string, dtype: DType, shape: readonly number[], trainable = true): Parameter {
@@ -75,7 +81,12 @@ export function richModule(): Module {
   const g = new GraphBuilder('prefill');
   const x = g.input('x', 'bf16', ['B', 'T', 64]);
   const position = g.input('position', 'i32', ['B']);
-  const rows = g.op('reshape', [x], { shape: ['B*T', 64] }, { location: 'layers.0', annotations: { precision: 'fp8', 'a "b"': '\n\t' } });
+  const rows = g.op(
+    'reshape',
+    [x],
+    { shape: ['B*T', 64] },
+    { location: 'layers.0', annotations: { precision: 'fp8', 'a "b"': '\n\t' } },
+  );
   const [q, scale] = g.scope('layers.0', () =>
     g.scope('q_proj', () =>
       g.apply(coreOp('dynamic_quantize'), [rows], { to: 'f8e4m3fn', block: [1, 64], max: 448, rounding: 'pow2_up' }),
