@@ -1,11 +1,10 @@
-import { type DType, dtypes, floatDTypes, fp8DTypes } from '../dtype.ts';
+import { type DType, dtypes, fp8DTypes } from '../dtype.ts';
 
 /** Operand specs that many ops share; spread them to add a rank or `optional: true`. */
 export const f32: { readonly dtypes: readonly DType[] } = { dtypes: ['f32'] };
 export const i32: { readonly dtypes: readonly DType[] } = { dtypes: ['i32'] };
 export const bool: { readonly dtypes: readonly DType[] } = { dtypes: ['bool'] };
 export const anyDType: { readonly dtypes: readonly DType[] } = { dtypes };
-export const anyFloat: { readonly dtypes: readonly DType[] } = { dtypes: floatDTypes };
 export const f32OrI32: { readonly dtypes: readonly DType[] } = { dtypes: ['f32', 'i32'] };
 /** A value before quantization. */
 export const highPrecision: { readonly dtypes: readonly DType[] } = { dtypes: ['f32', 'bf16'] };

@@ -8,7 +8,7 @@ import { fp8OrBf16, scale } from './operand-specs.ts';
 import { blockedShape, checkAxes, checkPromote, checkShape, freeAxes } from './shape-rules.ts';
 
 /** Length of the partial sums: the smallest of promote and the scales' block sizes along k (0 is the whole axis). */
-export function segmentLength(promote: number, ...kBlocks: readonly (number | undefined)[]): number {
+function segmentLength(promote: number, ...kBlocks: readonly (number | undefined)[]): number {
   return Math.min(promote, ...kBlocks.filter((size): size is number => size !== undefined && size > 0));
 }
 
