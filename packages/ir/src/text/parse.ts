@@ -53,14 +53,18 @@ function parseVersions(scanner: Scanner, registry: OpRegistry): void {
   const version = scanner.count('a format version');
   scanner.at(position, () => checkFormatVersion(version));
   if (!scanner.acceptWord('opset')) return;
-  const opsets: Opset[] = [];
   do {
-    let domain = scanner.identifier('an op domain');
-    while (scanner.accept('.')) domain += `.${scanner.identifier('a part of an op domain')}`;
-    scanner.expect('@');
-    opsets.push({ domain, version: scanner.count('an opset version') });
+    const at = scanner.position;
+    const opset = parseOpset(scanner);
+    scanner.at(at, () => checkOpsets([opset], registry));
   } while (scanner.accept(','));
-  scanner.at(position, () => checkOpsets(opsets, registry));
+}
+
+function parseOpset(scanner: Scanner): Opset {
+  let domain = scanner.identifier('an op domain');
+  while (scanner.accept('.')) domain += `.${scanner.identifier('a part of an op domain')}`;
+  scanner.expect('@');
+  return { domain, version: scanner.count('an opset version') };
 }
 
 interface ModuleParts {

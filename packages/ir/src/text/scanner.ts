@@ -5,7 +5,8 @@ const identifierAt = /[A-Za-z_][A-Za-z0-9_]*/y;
 const valueAt = /%[A-Za-z0-9_.]+/y;
 const countAt = /\d+/y;
 const numberAt = /-?(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|Infinity)|NaN/y;
-const blankAt = /[ \t\r\n]+/y;
+/** Space, tab, carriage return, line feed. */
+const blanks: ReadonlySet<number> = new Set([32, 9, 13, 10]);
 
 export class Scanner {
   readonly text: string;
@@ -157,7 +158,7 @@ export class Scanner {
 
   #skipBlanks(): void {
     for (;;) {
-      this.#position += this.#match(blankAt)?.length ?? 0;
+      while (blanks.has(this.text.charCodeAt(this.#position))) this.#position++;
       if (!this.sees('//')) return;
       const end = this.text.indexOf('\n', this.#position);
       this.#position = end < 0 ? this.text.length : end;
