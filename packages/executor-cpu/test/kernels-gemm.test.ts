@@ -50,6 +50,8 @@ interface Fp8Case {
   wFormat: Fp8Format;
   /** One scale for all activations instead of one row of scales each. */
   sharedScale?: boolean;
+  /** Binades of the scales, default 2^-20 … 2^4. */
+  scaleExponents?: readonly [number, number];
 }
 
 function placeFp8(random: Random, c: Fp8Case, codes: (random: Random) => number) {
@@ -57,7 +59,8 @@ function placeFp8(random: Random, c: Fp8Case, codes: (random: Random) => number)
   const blocksK = Math.ceil(k / blockK);
   const a = Uint8Array.from({ length: m * k }, () => codes(random));
   const w = Uint8Array.from({ length: n * k }, () => codes(random));
-  const scales = (count: number) => random.f32s(count, () => (1 + random.unit()) * 2 ** random.integer(-20, 4));
+  const [low, high] = c.scaleExponents ?? [-20, 4];
+  const scales = (count: number) => random.f32s(count, () => (1 + random.unit()) * 2 ** random.integer(low, high));
   const aScales = scales(c.sharedScale ? blocksK : m * blocksK);
   const wScales = scales(Math.ceil(n / blockN) * blocksK);
   const { kernels } = arena;
@@ -146,6 +149,20 @@ describe('gemmFp8', () => {
       });
     expectSameBits(arena.f32(alone, m * 70), arena.f32(together, m * 70), 'rows alone');
     arena.expectCanariesIntact();
+  });
+
+  it.each([
+    [-74, -60],
+    [50, 63],
+  ] as const)('rounds the product of the two scales first, also outside the normal range: 2^%i … 2^%i', (low, high) => {
+    const shape = { m: 7, n: 40, k: 300, blockK: 128, blockN: 1, scaleExponents: [low, high] as const };
+    for (const m of [1, 7]) {
+      const fp8 = { aFormat: 'f8e4m3fn', wFormat: 'f8e4m3fn' } as const;
+      const { args, expected } = placeFp8(new Random(m), { ...shape, ...fp8, m }, realistic('f8e4m3fn'));
+      const out = arena.bytes(4 * m * 40);
+      arena.kernels.gemmFp8({ ...args, out });
+      expectSameBits(arena.f32(out, m * 40), expected, `${m} rows`);
+    }
   });
 
   it('is exact for every pair of codes', () => {

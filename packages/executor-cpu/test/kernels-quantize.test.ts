@@ -65,6 +65,8 @@ const values = {
   'with NaN and infinities': (random: Random) =>
     random.unit() < 0.03 ? random.pick([NaN, Infinity, -Infinity]) : random.normal(),
   zeros: () => 0,
+  'at the limits of a power-of-two scale': (random: Random) =>
+    random.pick([1, 1.75, 1.7499998807907104, 1.7500001192092896]) * 2 ** random.integer(-3, 3),
   subnormal: (random: Random) => random.normal() * 2 ** -135,
 };
 

@@ -64,6 +64,16 @@ describe('exp and log', () => {
     );
     expectSameBits(x.map(exp32), x.map(referenceExp), 'exp32 of numerics');
     expectSameBits(x.map(log32), x.map(referenceLog), 'log32 of numerics');
+    // The softmax of a row [0, y] is exp(y) itself for its second element once 1 + exp(y) rounds to 1.
+    const tiny = Float32Array.from({ length: 1 << 16 }, (_, i) => -17 - i / 900);
+    const pairs = Float32Array.from({ length: 1 << 17 }, (_, i) => (i % 2 === 0 ? 0 : tiny[i >> 1]!));
+    const softmax = arena.bytes(4 << 17);
+    arena.kernels.softmax(arena.put(pairs), softmax, 1 << 16, 2);
+    expectSameBits(
+      arena.f32(softmax, 1 << 17).filter((_, i) => i % 2 === 1),
+      tiny.map(referenceExp),
+      'exp',
+    );
     // The log-softmax of a row [0, y] is −log(1 + exp(y)) for its first element, with y ≤ 0: the kernel's log on (1, 2].
     const y = Float32Array.from({ length: 4096 }, (_, i) => -i / 64);
     const rows = Float32Array.from({ length: 8192 }, (_, i) => (i % 2 === 0 ? 0 : y[i >> 1]!));
