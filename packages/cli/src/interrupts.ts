@@ -1,0 +1,50 @@
+import { QuaverError } from '@quaver/numerics';
+
+const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/**
+ * What may stop a process from outside: signals, and a reader of standard output who has gone.
+ * The first one stops the work in an orderly way, so that temporary files go; the second ends the process at once.
+ */
+export class Interrupts implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #listeners = new Map<NodeJS.Signals, () => void>();
+  readonly #onOutputError: (error: NodeJS.ErrnoException) => void;
+  #exitCode: number | undefined;
+
+  constructor() {
+    for (const [name, code] of Object.entries(exitCodes)) {
+      const listener = () => this.#interrupt(code, `stopped by ${name}`);
+      this.#listeners.set(name as NodeJS.Signals, listener);
+      process.on(name, listener);
+    }
+    this.#onOutputError = (error) => {
+      if (error.code !== 'EPIPE') throw error;
+      this.#interrupt(0, 'nobody reads the output any more');
+    };
+    process.stdout.on('error', this.#onOutputError);
+    process.stderr.on('error', this.#onOutputError);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** What the process must exit with, once it was interrupted. */
+  get exitCode(): number | undefined {
+    return this.#exitCode;
+  }
+
+  #interrupt(code: number, why: string): void {
+    if (this.#exitCode !== undefined) {
+      if (code === 0) return;
+      process.exit(code);
+    }
+    this.#exitCode = code;
+    this.#controller.abort(new QuaverError('aborted', why));
+  }
+
+  [Symbol.dispose](): void {
+    for (const [name, listener] of this.#listeners) process.off(name, listener);
+  }
+}

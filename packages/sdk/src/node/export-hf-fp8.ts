@@ -1,0 +1,126 @@
+import type { Fp8WeightToWrite, JsonObject, TensorToWrite } from '@quaver/formats';
+import { writeHfFp8 } from '@quaver/formats/node';
+import type { Module, Parameter } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
+
+export interface ExportOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+export interface ExportResult {
+  /** Weights written as FP8 codes with block scales. */
+  readonly fp8Weights: number;
+  /** Tensors written as they are. */
+  readonly otherTensors: number;
+}
+
+const blockSize = 128;
+const scaleSuffix = '_scale_inv';
+
+/** Files of the checkpoint that go along; `config.json` is written from the module's, with its quantization. */
+const assetNames = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'generation_config.json',
+  'chat_template.jinja',
+] as const;
+
+/**
+ * Writes a compiled module as a folder in the Hugging Face FP8 block layout, which vLLM and transformers serve:
+ * weights `X` in E4M3 with `X_scale_inv`, everything else as it is in the module. The folder appears when it is complete.
+ * @throws QuaverError `export-not-fp8-block`, `export-config-missing`, `output-exists`, `disk-full`, `aborted`
+ */
+export async function exportHfFp8(module: Module, folder: string, options: ExportOptions = {}): Promise<ExportResult> {
+  const { weights, tensors } = splitParameters(module);
+  if (weights.length === 0) {
+    throw notFp8Block(module, 'it has no weights in FP8');
+  }
+  const config = await readConfig(module);
+  const separateHead = tensors.some(({ name }) => name === headName) || weights.some(({ name }) => name === headName);
+  const assets = assetNames.flatMap((name) => {
+    const data = module.attachments.get(name);
+    return data ? [[name, data] as const] : [];
+  });
+  await writeHfFp8(
+    folder,
+    { config: separateHead ? { ...config, tie_word_embeddings: false } : config, weights, tensors },
+    {
+      assets: await Promise.all(assets.map(async ([name, data]) => [name, await data.read(options.signal)] as const)),
+      ...options,
+    },
+  );
+  return { fp8Weights: weights.length, otherTensors: tensors.length };
+}
+
+const headName = 'lm_head.weight';
+
+function splitParameters(module: Module): { weights: Fp8WeightToWrite[]; tensors: TensorToWrite[] } {
+  const byName = new Map(module.parameters.map((parameter) => [parameter.name, parameter]));
+  const weights: Fp8WeightToWrite[] = [];
+  const tensors: TensorToWrite[] = [];
+  for (const parameter of module.parameters) {
+    const { name, type } = parameter;
+    // RoPE tables follow from the configuration; a copy of a weight for training is not part of the layout.
+    if (!/\.(weight|bias)$/.test(name)) continue;
+    const scale = byName.get(name + scaleSuffix);
+    if (type.dtype === 'f8e4m3fn' && scale) weights.push(fp8Weight(module, parameter, scale));
+    else if (type.dtype === 'f32' || type.dtype === 'bf16' || type.dtype === 'f16') {
+      tensors.push({
+        name,
+        dtype: type.dtype,
+        shape: type.shape,
+        read: (signal) => dataOf(module, parameter).read(signal),
+      });
+    } else throw notFp8Block(module, `'${name}' is ${type.dtype} without block scales`);
+  }
+  return { weights, tensors };
+}
+
+function fp8Weight(module: Module, weight: Parameter, scale: Parameter): Fp8WeightToWrite {
+  const [rows = 0, columns = 0] = weight.type.shape;
+  const expected = [Math.ceil(rows / blockSize), Math.ceil(columns / blockSize)];
+  if (weight.type.shape.length !== 2 || scale.type.dtype !== 'f32' || scale.type.shape.join() !== expected.join()) {
+    const found = `${scale.type.dtype}[${scale.type.shape}]`;
+    throw notFp8Block(module, `the scales of '${weight.name}' are ${found}, expected f32[${expected}]`);
+  }
+  return {
+    name: weight.name,
+    shape: [rows, columns],
+    readCodes: (signal) => dataOf(module, weight).read(signal),
+    async readScale(signal) {
+      const bytes = await dataOf(module, scale).read(signal);
+      return new Float32Array(bytes.slice().buffer);
+    },
+  };
+}
+
+function dataOf(module: Module, { name, data }: Parameter) {
+  if (data) return data;
+  throw new QuaverError('export-no-data', `parameter '${name}' of module '${module.name}' has no data`, {
+    hint: 'The module is only a structure; read it from a .qvr file.',
+    where: { tensor: name },
+  });
+}
+
+function notFp8Block(module: Module, problem: string): QuaverError {
+  return new QuaverError(
+    'export-not-fp8-block',
+    `module '${module.name}' does not fit the FP8 block layout: ${problem}`,
+    {
+      hint: `The layout holds E4M3 weights with one f32 scale per ${blockSize}×${blockSize} block: compile with fp8-block or fp8-block-f32.`,
+      where: { module: module.name },
+    },
+  );
+}
+
+async function readConfig(module: Module): Promise<JsonObject> {
+  const data = module.attachments.get('config.json');
+  if (!data) {
+    throw new QuaverError('export-config-missing', `module '${module.name}' carries no config.json`, {
+      hint: 'Import the model from its Hugging Face folder: a GGUF file does not hold everything that the layout needs.',
+      where: { module: module.name },
+    });
+  }
+  return JSON.parse(new TextDecoder().decode(await data.read())) as JsonObject;
+}

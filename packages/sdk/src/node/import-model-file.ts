@@ -1,0 +1,38 @@
+import { openCheckpoint } from '@quaver/formats/node';
+import type { Module } from '@quaver/ir';
+import { type ImportDType, importModel } from '@quaver/models';
+
+export interface ImportModelFileOptions {
+  /** How parameters are stored; `auto` keeps what the checkpoint has (block-quantized GGUF becomes f32). */
+  readonly dtype?: ImportDType;
+  /** Positions the model shall support; default what it was made for. */
+  readonly context?: number;
+  readonly name?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** A module whose tensors are read from the checkpoint when they are asked for, until it is closed. */
+export interface ImportedModelFile extends AsyncDisposable {
+  readonly module: Module;
+  /** Tensors of the checkpoint that the graph does not use. */
+  readonly unused: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * Imports a checkpoint: a folder (config.json, safetensors, tokenizer.json), a `.safetensors` file with its folder, or a
+ * `.gguf` file.
+ * @throws QuaverError `file-…`, `checkpoint-…`, `safetensors-…`, `gguf-…`, `model-…`
+ */
+export async function importModelFile(path: string, options: ImportModelFileOptions = {}): Promise<ImportedModelFile> {
+  const { signal, ...importOptions } = options;
+  const checkpoint = await openCheckpoint(path, signal ? { signal } : {});
+  try {
+    const { module, unused } = await importModel(checkpoint, checkpoint.assets, importOptions);
+    const close = () => checkpoint.close();
+    return { module, unused, close, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
