@@ -1,7 +1,8 @@
 // Attention over a KV cache, in the canonical order: softmax(q · kᵀ · scale) · v for every query row.
 //
-// K and V of one (sequence, KV head) are decoded once into f32: K as tiles of 32 keys (lanes over keys), V as rows (lanes over the
-// head dimension). Query rows, those of all heads that share the KV head together, then go through in blocks.
+// K and V of one (sequence, KV head) are decoded once into f32: K as tiles of 32 keys (lanes over keys), V as rows
+// (lanes over the head dimension). Query rows, those of all heads that share the KV head together, then go through in
+// blocks.
 #include "dot_tile.h"
 #include "elementary.h"
 #include "reduce.h"
@@ -56,7 +57,9 @@ struct Visible {
 
 Visible visible_keys(const Attention& x, uint32_t batch, uint32_t step) {
   const int64_t position = int64_t{x.start[batch]} + step;
-  const auto clamped = [&](int64_t key) { return static_cast<uint32_t>(key < 0 ? 0 : key < int64_t{x.s} ? key : int64_t{x.s}); };
+  const auto clamped = [&](int64_t key) {
+    return static_cast<uint32_t>(key < 0 ? 0 : key < int64_t{x.s} ? key : int64_t{x.s});
+  };
   return {x.window > 0 ? clamped(position - x.window + 1) : 0, clamped(position + 1)};
 }
 
@@ -64,7 +67,8 @@ QUAVER_INLINE float e8m0_value(uint8_t code) {
   return from_bits(code == 255 ? 0x7fc00000 : code == 0 ? 0x00400000 : code << 23);
 }
 
-/** One row of d elements as f32 dot operands: FP8 codes times their scale; everything but an f32 cache under the bf16 flush rule. */
+/** One row of d elements as f32 dot operands: FP8 codes times their scale; everything but an f32 cache under the bf16
+ * flush rule. */
 template <Format F>
 QUAVER_INLINE void decode_row(const void* row, float scale, uint32_t d, float* out) {
   for_each_4<F>(row, d, [&](uint32_t i, f32x4 value, uint32_t) {
@@ -74,13 +78,14 @@ QUAVER_INLINE void decode_row(const void* row, float scale, uint32_t d, float* o
   });
 }
 
-/** Scale codes between which the shifted decode of a row is exact: no magnitude is below 2^-56, and 2^120 times the scale is an f32. */
+/** Scale codes between which the shifted decode of a row is exact: no magnitude is below 2^-56, and 2^120 times the
+ * scale is an f32. */
 constexpr uint8_t kLeastShiftedScale = 127 - 56 + 9, kGreatestShiftedScale = 127 + 127 - 120;
 
 /**
- * decode_row of E4M3FN codes, 16 at a time, for d a multiple of 16 and a scale within the limits above. Shifted into the upper half of an
- * f32, a code is its value times 2^-120; one exact multiplication restores that and applies the scale. False, with `out` unusable, when a
- * code is NaN, which this does not decode.
+ * decode_row of E4M3FN codes, 16 at a time, for d a multiple of 16 and a scale within the limits above. Shifted into
+ * the upper half of an f32, a code is its value times 2^-120; one exact multiplication restores that and applies the
+ * scale. False, with `out` unusable, when a code is NaN, which this does not decode.
  */
 QUAVER_INLINE bool decode_shifted_row(const uint8_t* row, uint8_t scale, uint32_t d, float* out) {
   const f32x4 factor = splat(from_bits((scale + 120) << 23));
@@ -89,8 +94,9 @@ QUAVER_INLINE bool decode_shifted_row(const uint8_t* row, uint8_t scale, uint32_
     const u8x16 codes = load<u8x16>(row + i);
     nan |= reinterpret_cast<u8x16>((codes & 0x7f) == 0x7f);
     const u8x16 low = interleave_low(u8x16{}, codes), high = interleave_high(u8x16{}, codes);
-    const u16x8 halves[2] = {reinterpret_cast<u16x8>((reinterpret_cast<i16x8>(low) >> 4) & static_cast<int16_t>(0x87f0)),
-                             reinterpret_cast<u16x8>((reinterpret_cast<i16x8>(high) >> 4) & static_cast<int16_t>(0x87f0))};
+    const u16x8 halves[2] = {
+        reinterpret_cast<u16x8>((reinterpret_cast<i16x8>(low) >> 4) & static_cast<int16_t>(0x87f0)),
+        reinterpret_cast<u16x8>((reinterpret_cast<i16x8>(high) >> 4) & static_cast<int16_t>(0x87f0))};
 #pragma clang loop unroll(full)
     for (uint32_t j = 0; j < 2; j++) {
       store(out + i + 8 * j, reinterpret_cast<f32x4>(interleave_low(u16x8{}, halves[j])) * factor);
@@ -102,7 +108,8 @@ QUAVER_INLINE bool decode_shifted_row(const uint8_t* row, uint8_t scale, uint32_
 }
 
 /** Decodes the key or value of one token and KV head. `out` has room for d rounded up to 8. */
-QUAVER_INLINE void decode_cache_row(const Attention& x, const void* cache, const uint8_t* scales, size_t row, float* out) {
+QUAVER_INLINE void decode_cache_row(const Attention& x, const void* cache, const uint8_t* scales, size_t row,
+                                    float* out) {
   const uint8_t* from = static_cast<const uint8_t*>(cache) + row * x.d * bytes_of(x.cache);
   if (x.cache == Format::f32) return decode_row<Format::f32>(from, 1, x.d, out);
   if (x.cache == Format::bf16) return decode_row<Format::bf16>(from, 1, x.d, out);
@@ -154,7 +161,8 @@ class HeadGroup {
     first_key_ = visible_keys(x_, batch_, 0).from / kPromote * kPromote;
     last_key_ = visible_keys(x_, batch_, x_.t - 1).to;
     for (uint32_t key = first_key_; key < last_key_; key += kSub) decode_keys(key);
-    for (uint32_t key = first_key_; key < last_key_; key += kPromote) decode_values(key, min(kPromote, last_key_ - key));
+    for (uint32_t key = first_key_; key < last_key_; key += kPromote)
+      decode_values(key, min(kPromote, last_key_ - key));
   }
 
   /** Eight keys into [d][8 keys]. Those past the end become 0: their scores are masked. */
@@ -169,7 +177,8 @@ class HeadGroup {
     }
     float* tile = scratch_ + layout_.k_tiles + size_t{key - first_key_} * d_padded;
     for (uint32_t d = 0; d < x_.d; d += kLanes)
-      for (uint32_t i = 0; i < kSub; i += kLanes) transpose_4x4(rows + i * d_padded + d, d_padded, tile + d * kSub + i, kSub);
+      for (uint32_t i = 0; i < kSub; i += kLanes)
+        transpose_4x4(rows + i * d_padded + d, d_padded, tile + d * kSub + i, kSub);
   }
 
   /** One block of 128 values into rows of d_padded, and whether all of them are finite. */
@@ -180,7 +189,8 @@ class HeadGroup {
       store(row + layout_.d_padded - kSub, f32x4{});
       store(row + layout_.d_padded - kLanes, f32x4{});
       decode_cache_row(x_, x_.v, x_.v_scales, cache_row(key + i), row);
-      for (uint32_t d = 0; d < layout_.d_padded; d += kLanes) not_finite |= (bits(load<f32x4>(row + d)) & 0x7fffffff) >= splat(0x7f800000);
+      for (uint32_t d = 0; d < layout_.d_padded; d += kLanes)
+        not_finite |= (bits(load<f32x4>(row + d)) & 0x7fffffff) >= splat(0x7f800000);
     }
     v_flags()[(key - first_key_) / kPromote] = (not_finite[0] | not_finite[1] | not_finite[2] | not_finite[3]) != 0;
   }
@@ -195,8 +205,8 @@ class HeadGroup {
     score(rows, from, width);
     for (uint32_t row = 0; row < rows; row++) {
       const Visible keys = visible_keys(x_, batch_, step + row / heads_);
-      probabilities(scratch_ + layout_.scores + size_t{row} * layout_.keys_padded, width, keys.from - min(from, keys.from),
-                    keys.to - min(from, keys.to));
+      probabilities(scratch_ + layout_.scores + size_t{row} * layout_.keys_padded, width,
+                    keys.from - min(from, keys.from), keys.to - min(from, keys.to));
     }
     weigh_values(step, rows, from, to);
     for (uint32_t row = 0; row < rows; row++)
@@ -222,7 +232,8 @@ class HeadGroup {
   /** scores[row][key − from] = q · k, for all keys of the block. */
   void score(uint32_t rows, uint32_t from, uint32_t width) {
     float* scores = scratch_ + layout_.scores;
-    for (uint32_t row = 0; row < rows; row++) __builtin_memset(scores + size_t{row} * layout_.keys_padded, 0, width * sizeof(float));
+    for (uint32_t row = 0; row < rows; row++)
+      __builtin_memset(scores + size_t{row} * layout_.keys_padded, 0, width * sizeof(float));
     for (uint32_t key = 0; key < width; key += kSub) {
       const float* tile = scratch_ + layout_.k_tiles + size_t{from - first_key_ + key} * layout_.d_padded;
       for (uint32_t d = 0; d < x_.d; d += kPromote)
@@ -273,7 +284,8 @@ class HeadGroup {
     }
   }
 
-  /** The same where a value is Inf or NaN: 0 times it would leak from keys that a row must not see, so each row stops at its own. */
+  /** The same where a value is Inf or NaN: 0 times it would leak from keys that a row must not see, so each row stops
+   * at its own. */
   void weigh_not_finite(uint32_t step, uint32_t rows, uint32_t key, const float* p, const float* v) {
     const uint32_t d_padded = layout_.d_padded;
     for (uint32_t row = 0; row < rows; row++) {
@@ -281,8 +293,8 @@ class HeadGroup {
       const uint32_t from = max(keys.from, key), to = min(keys.to, key + kPromote);
       if (from >= to) continue;
       for (uint32_t d = 0; d < d_padded; d += kSub)
-        dot_rows<1>(p + size_t{row} * layout_.keys_padded + (from - key), 0, v + size_t{from - key} * d_padded + d, d_padded, to - from,
-                    add_to(scratch_ + layout_.sums + size_t{row} * d_padded + d, 0));
+        dot_rows<1>(p + size_t{row} * layout_.keys_padded + (from - key), 0, v + size_t{from - key} * d_padded + d,
+                    d_padded, to - from, add_to(scratch_ + layout_.sums + size_t{row} * d_padded + d, 0));
     }
   }
 };
@@ -290,21 +302,25 @@ class HeadGroup {
 }  // namespace
 
 /** Bytes of scratch (16-byte aligned) for a cache of s keys with heads of d elements. */
-QUAVER_KERNEL(attention_scratch_bytes) size_t attention_scratch_bytes(uint32_t s, uint32_t d) { return Layout(s, d).total * sizeof(float); }
+QUAVER_KERNEL(attention_scratch_bytes) size_t attention_scratch_bytes(uint32_t s, uint32_t d) {
+  return Layout(s, d).total * sizeof(float);
+}
 
 /**
  * out f32[b, t, q_heads, d] from q [b, t, q_heads, d] and k, v [b, s, kv_heads, d]; q_heads is a multiple of kv_heads.
- * `cache` f32: q, k, v f32. bf16: all bf16. f8e4m3fn: q bf16, k and v codes with E8M0 scale bytes k_scales, v_scales [b, s, kv_heads].
- * Query t of sequence b sees the keys j ≤ start[b] + t, j < s and, when window > 0, j > start[b] + t − window; out is 0 when that is none.
- * `probs`: probabilities stay f32, are rounded to bf16, or to E4M3FN times 2^-8.
+ * `cache` f32: q, k, v f32. bf16: all bf16. f8e4m3fn: q bf16, k and v codes with E8M0 scale bytes k_scales, v_scales
+ * [b, s, kv_heads]. Query t of sequence b sees the keys j ≤ start[b] + t, j < s and, when window > 0, j > start[b] + t
+ * − window; out is 0 when that is none. `probs`: probabilities stay f32, are rounded to bf16, or to E4M3FN times 2^-8.
  * Computes the heads [n0, n1) of the b · q_heads (sequence, head) pairs.
  */
-QUAVER_KERNEL(attention) void attention(Format cache, Format probs, const void* q, const void* k, const uint8_t* k_scales, const void* v,
-                                        const uint8_t* v_scales, const int32_t* start, float* out, float* scratch, uint32_t b, uint32_t t,
-                                        uint32_t s, uint32_t q_heads, uint32_t kv_heads, uint32_t d, uint32_t window, float scale, uint32_t n0,
-                                        uint32_t n1) {
+QUAVER_KERNEL(attention)
+void attention(Format cache, Format probs, const void* q, const void* k, const uint8_t* k_scales, const void* v,
+               const uint8_t* v_scales, const int32_t* start, float* out, float* scratch, uint32_t b, uint32_t t,
+               uint32_t s, uint32_t q_heads, uint32_t kv_heads, uint32_t d, uint32_t window, float scale, uint32_t n0,
+               uint32_t n1) {
   if (t == 0) return;
-  const Attention x{q, k, v, k_scales, v_scales, start, out, b, t, s, q_heads, kv_heads, d, window, scale, cache, probs};
+  const Attention x{q, k,       v,        k_scales, v_scales, start, out,   b,    t,
+                    s, q_heads, kv_heads, d,        window,   scale, cache, probs};
   const uint32_t group = q_heads / kv_heads;
   for (uint32_t head = n0; head < n1;) {
     const uint32_t group_end = head / group * group + group;

@@ -1,7 +1,8 @@
 // The register-blocked dot-product kernel that GEMM and attention share.
 //
-// Canonical order: one accumulator per output, k ascending, multiply and add rounded separately. Lanes and registers hold
-// different outputs, never different k, so the bits of an output do not depend on how many rows are computed together.
+// Canonical order: one accumulator per output, k ascending, multiply and add rounded separately. Lanes and registers
+// hold different outputs, never different k, so the bits of an output do not depend on how many rows are computed
+// together.
 #pragma once
 #include "vec.h"
 
@@ -22,7 +23,8 @@ constexpr uint32_t kMaxRows = 6;
  * `b` is 8 outputs wide; strides are in elements.
  */
 template <uint32_t Rows, class Finish>
-QUAVER_INLINE void dot_rows(const float* a, size_t a_stride, const float* b, size_t b_stride, uint32_t k_count, Finish finish) {
+QUAVER_INLINE void dot_rows(const float* a, size_t a_stride, const float* b, size_t b_stride, uint32_t k_count,
+                            Finish finish) {
   f32x4 acc[Rows][2] = {};
 #pragma clang loop unroll_count(4)
   for (uint32_t k = 0; k < k_count; k++) {
@@ -42,8 +44,8 @@ QUAVER_INLINE void dot_rows(const float* a, size_t a_stride, const float* b, siz
 
 /** dot_rows for any number of rows, in groups of nearly equal size; `finish(row, half, acc)` sees the absolute row. */
 template <class Finish>
-QUAVER_INLINE void dot_tile(uint32_t rows, const float* a, size_t a_stride, const float* b, size_t b_stride, uint32_t k_count,
-                            Finish finish) {
+QUAVER_INLINE void dot_tile(uint32_t rows, const float* a, size_t a_stride, const float* b, size_t b_stride,
+                            uint32_t k_count, Finish finish) {
   for (uint32_t row = 0, groups = ceil_div(rows, kMaxRows); row < rows; groups--) {
     const uint32_t count = ceil_div(rows - row, groups);
     const float* from = a + row * a_stride;

@@ -1,5 +1,6 @@
-// Our own exp and log, built from correctly rounded f32 operations in a fixed order, so that every executor gives the same
-// bits. Polynomials: Cephes expf and logf (S. L. Moshier). `exp32` and `log32` of @quaver/numerics are the same text.
+// Our own exp and log, built from correctly rounded f32 operations in a fixed order, so that every executor gives the
+// same bits. Polynomials: Cephes expf and logf (S. L. Moshier). `exp32` and `log32` of @quaver/numerics are the same
+// text.
 #pragma once
 #include "vec.h"
 

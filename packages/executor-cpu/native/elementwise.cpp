@@ -42,12 +42,13 @@ QUAVER_KERNEL(swiglu) void swiglu(const float* gate, const float* up, float* out
 }
 
 /**
- * Rotary embedding, rotate-half: x, out f32[b, t, h, d], cos and sin f32[positions, d / 2], start i32[b]. With x1, x2 the two halves of
- * a head at position start[b] + t: y1 = x1·cos − x2·sin, y2 = x2·cos + x1·sin.
- * Returns the first batch whose positions are not all in the table, before writing anything, or −1.
+ * Rotary embedding, rotate-half: x, out f32[b, t, h, d], cos and sin f32[positions, d / 2], start i32[b]. With x1, x2
+ * the two halves of a head at position start[b] + t: y1 = x1·cos − x2·sin, y2 = x2·cos + x1·sin. Returns the first
+ * batch whose positions are not all in the table, before writing anything, or −1.
  */
-QUAVER_KERNEL(rope) int32_t rope(const float* x, const float* cos, const float* sin, const int32_t* start, float* out, uint32_t b, uint32_t t,
-                                 uint32_t h, uint32_t d, uint32_t positions) {
+QUAVER_KERNEL(rope)
+int32_t rope(const float* x, const float* cos, const float* sin, const int32_t* start, float* out, uint32_t b,
+             uint32_t t, uint32_t h, uint32_t d, uint32_t positions) {
   for (uint32_t batch = 0; batch < b; batch++)
     if (start[batch] < 0 || static_cast<uint64_t>(start[batch]) + t > positions) return static_cast<int32_t>(batch);
   const uint32_t half = d / 2;
@@ -69,8 +70,9 @@ QUAVER_KERNEL(rope) int32_t rope(const float* x, const float* cos, const float* 
  * out f32[count, d] = rows ids i32[count] of a table f32, bf16 or FP8 [rows, d].
  * Returns the first index whose id is outside the table, before writing anything, or −1.
  */
-QUAVER_KERNEL(gather_rows) int32_t gather_rows(Format format, const int32_t* ids, const uint8_t* table, float* out, uint32_t count,
-                                               uint32_t rows, uint32_t d) {
+QUAVER_KERNEL(gather_rows)
+int32_t gather_rows(Format format, const int32_t* ids, const uint8_t* table, float* out, uint32_t count, uint32_t rows,
+                    uint32_t d) {
   for (uint32_t i = 0; i < count; i++)
     if (static_cast<uint32_t>(ids[i]) >= rows) return static_cast<int32_t>(i);
   switch (format) {

@@ -7,9 +7,7 @@ namespace quaver {
 /** Dtype codes that cross the JavaScript boundary; `src/kernels.ts` holds the same table. */
 enum class Format : uint32_t { f32 = 0, bf16 = 1, f8e4m3fn = 2, f8e5m2 = 3 };
 
-QUAVER_INLINE uint32_t bytes_of(Format format) {
-  return format == Format::f32 ? 4 : format == Format::bf16 ? 2 : 1;
-}
+QUAVER_INLINE uint32_t bytes_of(Format format) { return format == Format::f32 ? 4 : format == Format::bf16 ? 2 : 1; }
 
 /** BF16 dot operands below this magnitude count as +0, so that no product leaves the f32 normal range. */
 constexpr float kBf16OperandMin = 0x1p-56f;
@@ -34,7 +32,8 @@ struct F8<Format::f8e5m2> {
   static constexpr float max_finite = 57344;
 };
 
-/** The exact values of the codes in the low 8 bits of each lane (higher bits are ignored); no f32 subnormal occurs on the way. */
+/** The exact values of the codes in the low 8 bits of each lane (higher bits are ignored); no f32 subnormal occurs on
+ * the way. */
 template <Format F>
 QUAVER_INLINE f32x4 decode_f8(i32x4 code) {
   constexpr int shift = 23 - F8<F>::mantissa_bits;
@@ -50,7 +49,8 @@ QUAVER_INLINE f32x4 decode_f8(i32x4 code) {
   return from_bits(bits(value) | (special & 0x7f800000) | sign);
 }
 
-/** Round to nearest even, saturating: overflow and ±Inf give ±max, NaN gives the positive NaN code. One code per lane. */
+/** Round to nearest even, saturating: overflow and ±Inf give ±max, NaN gives the positive NaN code. One code per lane.
+ */
 template <Format F>
 QUAVER_INLINE i32x4 encode_f8(f32x4 x) {
   constexpr int shift = 23 - F8<F>::mantissa_bits;
@@ -58,7 +58,8 @@ QUAVER_INLINE i32x4 encode_f8(f32x4 x) {
   const i32x4 magnitude = bits(x) & 0x7fffffff;
   const i32x4 sign = (bits(x) >> 24) & 0x80;
   const i32x4 odd = (magnitude >> shift) & 1;
-  i32x4 normal = ((magnitude + ((1 << (shift - 1)) - 1) + odd) >> shift) - ((127 - F8<F>::bias) << F8<F>::mantissa_bits);
+  i32x4 normal =
+      ((magnitude + ((1 << (shift - 1)) - 1) + odd) >> shift) - ((127 - F8<F>::bias) << F8<F>::mantissa_bits);
   normal = select(normal > F8<F>::max_code, splat(F8<F>::max_code), normal);
   // Below the normal range codes are multiples of 2^(1−bias−mantissa_bits). Adding the f32 whose last mantissa bit has
   // that weight rounds to such a multiple in one exactly specified f32 addition; the multiple is then the low bits.
@@ -91,7 +92,8 @@ QUAVER_INLINE f32x4 load_as_f32(const void* base, size_t index) {
     return decode_f8<F>(load_u8x4(static_cast<const uint8_t*>(base) + index));
 }
 
-/** Like load_as_f32 for the last `count` (1 … 3) elements of a row; the other lanes are +0 and their memory is not read. */
+/** Like load_as_f32 for the last `count` (1 … 3) elements of a row; the other lanes are +0 and their memory is not
+ * read. */
 template <Format F>
 QUAVER_INLINE f32x4 load_tail_as_f32(const void* base, size_t index, uint32_t count) {
   const uint32_t size = bytes_of(F);

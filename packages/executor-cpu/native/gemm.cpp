@@ -6,7 +6,8 @@ namespace {
 
 /** Rows of activations staged at a time: enough to hide the decode of a weight tile, few enough to stay in cache. */
 constexpr uint32_t kRowBlock = 96;
-/** Up to this many rows are computed one after the other straight from the packed weights: cheaper than a decoded tile. */
+/** Up to this many rows are computed one after the other straight from the packed weights: cheaper than a decoded tile.
+ */
 constexpr uint32_t kRowPathRows = 2;
 
 struct Shape {
@@ -58,12 +59,14 @@ struct F32Weights {
   static constexpr Format format = Format::f32;
   static constexpr bool is_scaled = false;
 
-  static QUAVER_INLINE void row(const PanelHeader&, const uint8_t* data, uint32_t k0, const float* x, uint32_t count, f32x4 acc[8]) {
+  static QUAVER_INLINE void row(const PanelHeader&, const uint8_t* data, uint32_t k0, const float* x, uint32_t count,
+                                f32x4 acc[8]) {
     const float* w = reinterpret_cast<const float*>(data) + size_t{kPanel} * k0;
     for (uint32_t k = 0; k < count; k++, w += kSub) {
       const f32x4 xk = splat(x[k]);
 #pragma clang loop unroll(full)
-      for (uint32_t i = 0; i < 8; i++) acc[i] = acc[i] + xk * load<f32x4>(w + size_t{i / 2} * count * kSub + i % 2 * kLanes);
+      for (uint32_t i = 0; i < 8; i++)
+        acc[i] = acc[i] + xk * load<f32x4>(w + size_t{i / 2} * count * kSub + i % 2 * kLanes);
     }
   }
   static QUAVER_INLINE const float* tile(const PanelHeader&, const uint8_t* data, uint32_t k0, uint32_t, float*) {
@@ -76,7 +79,8 @@ struct Bf16Weights {
   static constexpr bool is_scaled = false;
   static constexpr int32_t upper_half = static_cast<int32_t>(0xffff0000);
 
-  static QUAVER_INLINE void row(const PanelHeader&, const uint8_t* data, uint32_t k0, const float* x, uint32_t count, f32x4 acc[8]) {
+  static QUAVER_INLINE void row(const PanelHeader&, const uint8_t* data, uint32_t k0, const float* x, uint32_t count,
+                                f32x4 acc[8]) {
     const uint16_t* w = reinterpret_cast<const uint16_t*>(data) + size_t{kPanel} * k0;
     for (uint32_t k = 0; k < count; k += 2, w += 2 * kPanel) {
       const f32x4 x0 = splat(x[k]), x1 = splat(x[k + 1]);
@@ -88,7 +92,8 @@ struct Bf16Weights {
       }
     }
   }
-  static QUAVER_INLINE const float* tile(const PanelHeader&, const uint8_t* data, uint32_t k0, uint32_t count, float* out) {
+  static QUAVER_INLINE const float* tile(const PanelHeader&, const uint8_t* data, uint32_t k0, uint32_t count,
+                                         float* out) {
     const uint16_t* w = reinterpret_cast<const uint16_t*>(data) + size_t{kPanel} * k0;
     for (uint32_t k = 0; k < count; k += 2, w += 2 * kPanel)
 #pragma clang loop unroll(full)
@@ -110,15 +115,16 @@ struct F8Weights {
     return header.parkable ? Parked<F>::restore_shifted : Parked<F>::restore_exact;
   }
 
-  static QUAVER_INLINE void row(const PanelHeader& header, const uint8_t* data, uint32_t k0, const float* x, uint32_t count,
-                                f32x4 acc[8]) {
+  static QUAVER_INLINE void row(const PanelHeader& header, const uint8_t* data, uint32_t k0, const float* x,
+                                uint32_t count, f32x4 acc[8]) {
     const uint8_t* w = data + size_t{kPanel} * k0;
     if (header.parkable)
       accumulate(w, x, count, acc, [](i32x4 codes, f32x4 values[4]) { decode_shifted<F>(codes, values); });
     else
       accumulate(w, x, count, acc, [](i32x4 codes, f32x4 values[4]) { decode_exact<F>(codes, values); });
   }
-  static QUAVER_INLINE const float* tile(const PanelHeader& header, const uint8_t* data, uint32_t k0, uint32_t count, float* out) {
+  static QUAVER_INLINE const float* tile(const PanelHeader& header, const uint8_t* data, uint32_t k0, uint32_t count,
+                                         float* out) {
     const uint8_t* w = data + size_t{kPanel} * k0;
     if (header.parkable)
       fill(w, count, out, [](i32x4 codes, f32x4 values[4]) { decode_shifted<F>(codes, values); });
@@ -178,8 +184,9 @@ struct PanelScales {
  * output is `column` of the panel.
  */
 template <class Weights, class Finish>
-QUAVER_INLINE void panel_segment(const PanelHeader& header, const uint8_t* data, uint32_t k0, uint32_t count, uint32_t rows,
-                                 const float* activations, uint32_t a_stride, float* tile_space, Finish finish) {
+QUAVER_INLINE void panel_segment(const PanelHeader& header, const uint8_t* data, uint32_t k0, uint32_t count,
+                                 uint32_t rows, const float* activations, uint32_t a_stride, float* tile_space,
+                                 Finish finish) {
   if (rows <= kRowPathRows) {
     for (uint32_t row = 0; row < rows; row++) {
       f32x4 acc[8] = {};
@@ -195,10 +202,11 @@ QUAVER_INLINE void panel_segment(const PanelHeader& header, const uint8_t* data,
              [&](uint32_t row, uint32_t half, f32x4 acc) { finish(row, sub * kSub + half * kLanes, acc); });
 }
 
-/** Sums of one panel: sums[row][32] from +0, segments ascending. `a_scales` points to the scales of the first staged row. */
+/** Sums of one panel: sums[row][32] from +0, segments ascending. `a_scales` points to the scales of the first staged
+ * row. */
 template <class Weights>
-__attribute__((noinline)) void panel_sums(const uint8_t* panel, uint32_t panel_index, const Shape& shape, uint32_t rows, const Scales& scales,
-                const float* a_scales, const Scratch& scratch) {
+__attribute__((noinline)) void panel_sums(const uint8_t* panel, uint32_t panel_index, const Shape& shape, uint32_t rows,
+                                          const Scales& scales, const float* a_scales, const Scratch& scratch) {
   const PanelHeader header = load<PanelHeader>(panel);
   const uint8_t* data = panel + sizeof(PanelHeader);
   const uint32_t k_padded = padded_k(shape.k);
@@ -213,8 +221,8 @@ __attribute__((noinline)) void panel_sums(const uint8_t* panel, uint32_t panel_i
       const uint32_t block = k0 / scales.block_k;
       alignas(16) float w_scales[kPanel];
       panel_scales.gather(scales.w, block, w_scales);
-      panel_segment<Weights>(header, data, k0, min(segment, k_padded - k0), rows, scratch.activations, k_padded, scratch.tile,
-                             [&](uint32_t row, uint32_t column, f32x4 acc) {
+      panel_segment<Weights>(header, data, k0, min(segment, k_padded - k0), rows, scratch.activations, k_padded,
+                             scratch.tile, [&](uint32_t row, uint32_t column, f32x4 acc) {
                                const f32x4 a_scale = splat(a_scales[row * scales.a_row_stride + block]);
                                const f32x4 scale = a_scale * load<f32x4>(w_scales + column);
                                float* at = sums + row * kPanel + column;
@@ -223,8 +231,8 @@ __attribute__((noinline)) void panel_sums(const uint8_t* panel, uint32_t panel_i
     }
   } else {
     for (uint32_t k0 = 0; k0 < k_padded; k0 += kPromote)
-      panel_segment<Weights>(header, data, k0, min(kPromote, k_padded - k0), rows, scratch.activations, k_padded, scratch.tile,
-                             [&](uint32_t row, uint32_t column, f32x4 acc) {
+      panel_segment<Weights>(header, data, k0, min(kPromote, k_padded - k0), rows, scratch.activations, k_padded,
+                             scratch.tile, [&](uint32_t row, uint32_t column, f32x4 acc) {
                                float* at = sums + row * kPanel + column;
                                store(at, load<f32x4>(at) + acc);
                              });
@@ -232,7 +240,8 @@ __attribute__((noinline)) void panel_sums(const uint8_t* panel, uint32_t panel_i
 }
 
 /** Copies the part of a panel's sums that lies in [n0, n1) to the output. */
-void write_outputs(const float* sums, float* out, size_t out_stride, uint32_t rows, uint32_t first, const Shape& shape) {
+void write_outputs(const float* sums, float* out, size_t out_stride, uint32_t rows, uint32_t first,
+                   const Shape& shape) {
   const uint32_t from = max(first, shape.n0), to = min(first + kPanel, shape.n1);
   for (uint32_t row = 0; row < rows; row++)
     __builtin_memcpy(out + row * out_stride + from, sums + row * kPanel + (from - first), (to - from) * sizeof(float));
@@ -245,18 +254,20 @@ void gemm(const void* a, const uint8_t* packed, float* out, size_t out_stride, v
   for (uint32_t m0 = 0; m0 < shape.m; m0 += kRowBlock) {
     const uint32_t rows = min(kRowBlock, shape.m - m0);
     const size_t first_element = size_t{m0} * shape.k;
-    stage_activations<Activation>(static_cast<const uint8_t*>(a) + first_element * bytes_of(Activation), scratch.activations, rows, shape.k);
+    stage_activations<Activation>(static_cast<const uint8_t*>(a) + first_element * bytes_of(Activation),
+                                  scratch.activations, rows, shape.k);
     for (uint32_t panel = shape.n0 / kPanel; panel * kPanel < shape.n1; panel++) {
       const float* a_scales = scales.a + size_t{m0} * scales.a_row_stride;
-      panel_sums<Weights>(packed + panel * panel_bytes(Weights::format, shape.k), panel, shape, rows, scales, a_scales, scratch);
+      panel_sums<Weights>(packed + panel * panel_bytes(Weights::format, shape.k), panel, shape, rows, scales, a_scales,
+                          scratch);
       write_outputs(scratch.sums, out + m0 * out_stride, out_stride, rows, panel * kPanel, shape);
     }
   }
 }
 
 template <Format Activation>
-void gemm_f8_weights(Format w_format, const void* a, const uint8_t* packed, float* out, size_t out_stride, void* scratch,
-                     const Shape& shape, const Scales& scales) {
+void gemm_f8_weights(Format w_format, const void* a, const uint8_t* packed, float* out, size_t out_stride,
+                     void* scratch, const Shape& shape, const Scales& scales) {
   if (w_format == Format::f8e5m2)
     gemm<Activation, F8Weights<Format::f8e5m2>>(a, packed, out, out_stride, scratch, shape, scales);
   else
@@ -269,13 +280,14 @@ void gemm_f8_weights(Format w_format, const void* a, const uint8_t* packed, floa
 QUAVER_KERNEL(gemm_scratch_bytes) size_t gemm_scratch_bytes(uint32_t m, uint32_t k) { return scratch_bytes(m, k); }
 
 /**
- * out[m, n0..n1) of out f32[m, n] with row stride `out_stride` (elements): scaled dot of a codes[m, k] with packed w[n, k].
- * Scales f32: a_scales[row · a_scale_stride + k / block_k] and w_scales[n / block_n][k / block_k].
- * block_k is a multiple of 128, a divisor of 128 that is a multiple of 4, or at least k.
+ * out[m, n0..n1) of out f32[m, n] with row stride `out_stride` (elements): scaled dot of a codes[m, k] with packed w[n,
+ * k]. Scales f32: a_scales[row · a_scale_stride + k / block_k] and w_scales[n / block_n][k / block_k]. block_k is a
+ * multiple of 128, a divisor of 128 that is a multiple of 4, or at least k.
  */
-QUAVER_KERNEL(gemm_fp8) void gemm_fp8(Format a_format, const void* a, const float* a_scales, uint32_t a_scale_stride, Format w_format,
-                                      const uint8_t* packed, const float* w_scales, float* out, uint32_t out_stride, void* scratch,
-                                      uint32_t m, uint32_t n, uint32_t k, uint32_t block_k, uint32_t block_n, uint32_t n0, uint32_t n1) {
+QUAVER_KERNEL(gemm_fp8)
+void gemm_fp8(Format a_format, const void* a, const float* a_scales, uint32_t a_scale_stride, Format w_format,
+              const uint8_t* packed, const float* w_scales, float* out, uint32_t out_stride, void* scratch, uint32_t m,
+              uint32_t n, uint32_t k, uint32_t block_k, uint32_t block_n, uint32_t n0, uint32_t n1) {
   const Shape shape{m, n, k, n0, n1};
   const Scales scales{a_scales, w_scales, a_scale_stride, block_k, block_n};
   if (a_format == Format::f8e5m2)
@@ -285,14 +297,16 @@ QUAVER_KERNEL(gemm_fp8) void gemm_fp8(Format a_format, const void* a, const floa
 }
 
 /** out[m, n0..n1) of out f32[m, n]: a bf16[m, k] with packed bf16 w[n, k]. */
-QUAVER_KERNEL(gemm_bf16) void gemm_bf16(const void* a, const uint8_t* packed, float* out, uint32_t out_stride, void* scratch, uint32_t m,
-                                        uint32_t n, uint32_t k, uint32_t n0, uint32_t n1) {
+QUAVER_KERNEL(gemm_bf16)
+void gemm_bf16(const void* a, const uint8_t* packed, float* out, uint32_t out_stride, void* scratch, uint32_t m,
+               uint32_t n, uint32_t k, uint32_t n0, uint32_t n1) {
   gemm<Format::bf16, Bf16Weights>(a, packed, out, out_stride, scratch, {m, n, k, n0, n1}, {});
 }
 
 /** out[m, n0..n1) of out f32[m, n]: a f32[m, k] with packed f32 w[n, k]. */
-QUAVER_KERNEL(gemm_f32) void gemm_f32(const void* a, const uint8_t* packed, float* out, uint32_t out_stride, void* scratch, uint32_t m,
-                                      uint32_t n, uint32_t k, uint32_t n0, uint32_t n1) {
+QUAVER_KERNEL(gemm_f32)
+void gemm_f32(const void* a, const uint8_t* packed, float* out, uint32_t out_stride, void* scratch, uint32_t m,
+              uint32_t n, uint32_t k, uint32_t n0, uint32_t n1) {
   gemm<Format::f32, F32Weights>(a, packed, out, out_stride, scratch, {m, n, k, n0, n1}, {});
 }
 

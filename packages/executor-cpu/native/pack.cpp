@@ -4,7 +4,8 @@
 namespace quaver {
 namespace {
 
-/** Above this share of subnormal codes (1 in 256) a panel is decoded exactly: f32 subnormals are slow on many processors. */
+/** Above this share of subnormal codes (1 in 256) a panel is decoded exactly: f32 subnormals are slow on many
+ * processors. */
 constexpr uint32_t kSubnormalShare = 256;
 
 template <Format F>
@@ -51,11 +52,12 @@ QUAVER_KERNEL(packed_bytes) size_t packed_bytes(Format format, uint32_t n, uint3
 }
 
 /**
- * Packs rows [row0, row0 + rows) of a row-major W[n, k]; `w` points to row `row0`, `packed` to the start of the whole packed
- * matrix (16-byte aligned). `row0` is a multiple of 32 and `rows` too, unless they are the last ones of the matrix, so that a caller can
- * bring a large matrix in slices.
+ * Packs rows [row0, row0 + rows) of a row-major W[n, k]; `w` points to row `row0`, `packed` to the start of the whole
+ * packed matrix (16-byte aligned). `row0` is a multiple of 32 and `rows` too, unless they are the last ones of the
+ * matrix, so that a caller can bring a large matrix in slices.
  */
-QUAVER_KERNEL(pack_weights) void pack_weights(Format format, const void* w, void* packed, uint32_t k, uint32_t row0, uint32_t rows) {
+QUAVER_KERNEL(pack_weights)
+void pack_weights(Format format, const void* w, void* packed, uint32_t k, uint32_t row0, uint32_t rows) {
   const size_t row_bytes = size_t{k} * bytes_of(format);
   for (uint32_t row = 0; row < rows; row += kPanel) {
     const uint8_t* from = static_cast<const uint8_t*>(w) + row * row_bytes;
@@ -65,9 +67,17 @@ QUAVER_KERNEL(pack_weights) void pack_weights(Format format, const void* w, void
     PanelHeader header{};
     switch (format) {
       case Format::f32: pack_f32(reinterpret_cast<const float*>(from), reinterpret_cast<float*>(data), count, k); break;
-      case Format::bf16: pack_bf16(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<uint16_t*>(data), count, k); break;
-      case Format::f8e4m3fn: header.parkable = is_parkable<Format::f8e4m3fn>(from, count, k); pack_f8(from, data, count, k); break;
-      case Format::f8e5m2: header.parkable = is_parkable<Format::f8e5m2>(from, count, k); pack_f8(from, data, count, k); break;
+      case Format::bf16:
+        pack_bf16(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<uint16_t*>(data), count, k);
+        break;
+      case Format::f8e4m3fn:
+        header.parkable = is_parkable<Format::f8e4m3fn>(from, count, k);
+        pack_f8(from, data, count, k);
+        break;
+      case Format::f8e5m2:
+        header.parkable = is_parkable<Format::f8e5m2>(from, count, k);
+        pack_f8(from, data, count, k);
+        break;
     }
     store(panel, header);
   }

@@ -1,6 +1,7 @@
 // Packed weights: panels of 32 outputs, k innermost but one, so that a register holds the same k of 4 outputs.
 //
-// A panel is a 16-byte header followed by 32 × k_padded elements, k_padded = k rounded up to a multiple of 4, padded with +0:
+// A panel is a 16-byte header followed by 32 × k_padded elements, k_padded = k rounded up to a multiple of 4, padded
+// with +0:
 //   f32       [k / 128][4 groups of 8 outputs][k in block][8 outputs]     already the layout of dot_tile
 //   bf16      [k / 2][8 registers][4 outputs][k, k+1]
 //   fp8       [k / 4][8 registers][4 outputs][k, k+1, k+2, k+3]
@@ -28,7 +29,8 @@ constexpr float kActivationScale = 0x1p108f;
 
 template <Format F>
 struct Parked {
-  /** Weights decoded by shifts alone keep the narrow exponent: 2^(bias − 127) times their value, subnormals as f32 subnormals. */
+  /** Weights decoded by shifts alone keep the narrow exponent: 2^(bias − 127) times their value, subnormals as f32
+   * subnormals. */
   static constexpr int shifted_exponent = F8<F>::bias - 127;
   /** Weights decoded exactly are parked where the smallest FP8 number is still a normal f32. */
   static constexpr float exact = 0x1p-110f;

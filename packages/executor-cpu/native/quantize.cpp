@@ -37,14 +37,14 @@ QUAVER_INLINE float amax_of(const float* x, uint32_t n) {
 template <Format F>
 QUAVER_INLINE float quantize_block(const float* x, uint8_t* codes, uint32_t n, Rounding rounding) {
   const float scale = scale_of<F>(amax_of(x, n), rounding);
-  for_each_4<Format::f32>(x, n, [&](uint32_t i, f32x4 v, uint32_t count) {
-    store_codes(codes, i, encode_f8<F>(v / splat(scale)), count);
-  });
+  for_each_4<Format::f32>(
+      x, n, [&](uint32_t i, f32x4 v, uint32_t count) { store_codes(codes, i, encode_f8<F>(v / splat(scale)), count); });
   return scale;
 }
 
 template <Format F>
-void quantize_rows_as(const float* x, uint8_t* codes, float* scales, uint32_t m, uint32_t k, uint32_t block, Rounding rounding) {
+void quantize_rows_as(const float* x, uint8_t* codes, float* scales, uint32_t m, uint32_t k, uint32_t block,
+                      Rounding rounding) {
   for (uint32_t row = 0; row < m; row++, x += k, codes += k)
     for (uint32_t k0 = 0; k0 < k; k0 += min(block, k - k0))
       *scales++ = quantize_block<F>(x + k0, codes + k0, min(block, k - k0), rounding);
@@ -58,7 +58,8 @@ void quantize_e8m0_as(const float* x, uint8_t* codes, uint8_t* scales, uint32_t 
 
 template <Format F>
 void encode_f8_all(const float* x, uint8_t* codes, uint32_t n) {
-  for_each_4<Format::f32>(x, n, [&](uint32_t i, f32x4 v, uint32_t count) { store_codes(codes, i, encode_f8<F>(v), count); });
+  for_each_4<Format::f32>(x, n,
+                          [&](uint32_t i, f32x4 v, uint32_t count) { store_codes(codes, i, encode_f8<F>(v), count); });
 }
 
 template <Format F>
@@ -69,19 +70,22 @@ void decode_all(const void* codes, float* out, uint32_t n) {
 }  // namespace
 
 /**
- * x f32[m, k] → codes[m, k] (E4M3FN or E5M2) and scales f32[m, ceil(k / block)]: amax, scale and saturating cast of x / scale.
- * `rounding`: 0 none, 1 pow2_up.
+ * x f32[m, k] → codes[m, k] (E4M3FN or E5M2) and scales f32[m, ceil(k / block)]: amax, scale and saturating cast of x /
+ * scale. `rounding`: 0 none, 1 pow2_up.
  */
-QUAVER_KERNEL(quantize_rows) void quantize_rows(Format format, const float* x, uint8_t* codes, float* scales, uint32_t m, uint32_t k,
-                                                uint32_t block, Rounding rounding) {
+QUAVER_KERNEL(quantize_rows)
+void quantize_rows(Format format, const float* x, uint8_t* codes, float* scales, uint32_t m, uint32_t k, uint32_t block,
+                   Rounding rounding) {
   if (format == Format::f8e5m2)
     quantize_rows_as<Format::f8e5m2>(x, codes, scales, m, k, block, rounding);
   else
     quantize_rows_as<Format::f8e4m3fn>(x, codes, scales, m, k, block, rounding);
 }
 
-/** x f32[rows, d] → codes[rows, d] and one E8M0 scale byte per row, rounded up: scale = 2^(byte − 127). For KV caches. */
-QUAVER_KERNEL(quantize_e8m0) void quantize_e8m0(Format format, const float* x, uint8_t* codes, uint8_t* scales, uint32_t rows, uint32_t d) {
+/** x f32[rows, d] → codes[rows, d] and one E8M0 scale byte per row, rounded up: scale = 2^(byte − 127). For KV caches.
+ */
+QUAVER_KERNEL(quantize_e8m0)
+void quantize_e8m0(Format format, const float* x, uint8_t* codes, uint8_t* scales, uint32_t rows, uint32_t d) {
   if (format == Format::f8e5m2)
     quantize_e8m0_as<Format::f8e5m2>(x, codes, scales, rows, d);
   else

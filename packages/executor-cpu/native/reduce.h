@@ -1,4 +1,5 @@
-// The canonical sum of a row: 16 interleaved partials, element i into partial i mod 16, ascending, combined by a fixed tree.
+// The canonical sum of a row: 16 interleaved partials, element i into partial i mod 16, ascending, combined by a fixed
+// tree.
 #pragma once
 #include "formats.h"
 

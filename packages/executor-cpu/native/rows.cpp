@@ -17,7 +17,8 @@ QUAVER_INLINE float sum_of_exp(const float* x, float largest, uint32_t n, float*
 }  // namespace
 
 /** out = (x · r) · weight with r = 1 / sqrt(Σ x² / n + eps); weight f32[n]. */
-QUAVER_KERNEL(rms_norm) void rms_norm(const float* x, const float* weight, float* out, uint32_t rows, uint32_t n, float eps) {
+QUAVER_KERNEL(rms_norm)
+void rms_norm(const float* x, const float* weight, float* out, uint32_t rows, uint32_t n, float eps) {
   for (uint32_t row = 0; row < rows; row++, x += n, out += n) {
     const float sum = canonical_sum(n, [&](uint32_t i, uint32_t count) {
       const f32x4 v = load_first(x, i, count);
@@ -53,7 +54,8 @@ QUAVER_KERNEL(log_softmax) void log_softmax(const float* x, float* out, uint32_t
  * out[row] = log_softmax(x[row])[targets[row]]; out f32[rows], targets i32[rows].
  * Returns the first row whose target is outside 0 … n−1, before writing anything, or −1.
  */
-QUAVER_KERNEL(log_softmax_gather) int32_t log_softmax_gather(const float* x, const int32_t* targets, float* out, uint32_t rows, uint32_t n) {
+QUAVER_KERNEL(log_softmax_gather)
+int32_t log_softmax_gather(const float* x, const int32_t* targets, float* out, uint32_t rows, uint32_t n) {
   for (uint32_t row = 0; row < rows; row++)
     if (static_cast<uint32_t>(targets[row]) >= n) return static_cast<int32_t>(row);
   for (uint32_t row = 0; row < rows; row++, x += n) {

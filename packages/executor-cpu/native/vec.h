@@ -1,14 +1,15 @@
 // The only place that knows how four f32 lanes are spelled. Clang's vector extensions compile to WebAssembly SIMD128,
 // SSE, NEON or, on a target without vectors, to scalar code; every operation is one IEEE operation per lane.
 //
-// The kernels must be built with -ffp-contract=off: a fused multiply-add rounds once where the canonical order rounds twice.
+// The kernels must be built with -ffp-contract=off: a fused multiply-add rounds once where the canonical order rounds
+// twice.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
 #define QUAVER_INLINE inline __attribute__((always_inline))
 #if defined(__wasm__)
-#define QUAVER_KERNEL(name) extern "C" __attribute__((export_name(#name))) 
+#define QUAVER_KERNEL(name) extern "C" __attribute__((export_name(#name)))
 #else
 #define QUAVER_KERNEL(name) extern "C" __attribute__((visibility("default")))
 #endif
@@ -53,7 +54,9 @@ QUAVER_INLINE u8x16 interleave_high(u8x16 a, u8x16 b) {
   return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 QUAVER_INLINE u16x8 interleave_low(u16x8 a, u16x8 b) { return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
-QUAVER_INLINE u16x8 interleave_high(u16x8 a, u16x8 b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+QUAVER_INLINE u16x8 interleave_high(u16x8 a, u16x8 b) {
+  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
 
 /** Lanes of `a` where `mask` is all ones, of `b` where it is zero. */
 QUAVER_INLINE i32x4 select(i32x4 mask, i32x4 a, i32x4 b) { return (mask & a) | (~mask & b); }

@@ -74,13 +74,14 @@ describe('exp and log', () => {
       tiny.map(referenceExp),
       'exp',
     );
-    // The log-softmax of a row [0, y] is −log(1 + exp(y)) for its first element, with y ≤ 0: the kernel's log on (1, 2].
-    const y = Float32Array.from({ length: 4096 }, (_, i) => -i / 64);
-    const rows = Float32Array.from({ length: 8192 }, (_, i) => (i % 2 === 0 ? 0 : y[i >> 1]!));
-    const out = arena.bytes(4 * 8192);
-    arena.kernels.logSoftmax(arena.put(rows), out, 4096, 2);
+    // The log-softmax of a row [0, y] is −log(1 + exp(y)) for its first element: the kernel's log on (1, 2].
+    const count = 1 << 17;
+    const y = Float32Array.from({ length: count }, (_, i) => -i / 8192);
+    const rows = Float32Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? 0 : y[i >> 1]!));
+    const out = arena.bytes(8 * count);
+    arena.kernels.logSoftmax(arena.put(rows), out, count, 2);
     expectSameBits(
-      arena.f32(out, 8192).filter((_, i) => i % 2 === 0),
+      arena.f32(out, 2 * count).filter((_, i) => i % 2 === 0),
       y.map((v) => f(0 - referenceLog(f(1 + referenceExp(v))))),
       'log',
     );
