@@ -39,7 +39,9 @@ export class HeaderReader {
   }
 
   list<T>(length: number, item: (i: number) => T): T[] {
-    return Array.from({ length }, (_, i) => item(i));
+    const items: T[] = [];
+    for (let i = 0; i < length; i++) items.push(item(i));
+    return items;
   }
 
   /** A string field; absent ones are empty. */
