@@ -1,4 +1,5 @@
-export { type Assignment, assign, nodeView } from './assignment.ts';
+export { throwIfAborted } from './abort.ts';
+export { type Assignment, nodeView } from './assignment.ts';
 export type {
   Bindings,
   BufferUsage,
@@ -15,9 +16,13 @@ export type {
   Program,
   Support,
 } from './contract.ts';
-export { checkUpload, HostBuffer } from './host-buffer.ts';
+export { chooseDevice } from './device.ts';
+export { TurnClock } from './event-loop.ts';
+export { checkUpload, hostBytes } from './host-memory.ts';
+export { nodeError } from './node-error.ts';
 export { nullPlugin } from './null-executor.ts';
 export { referencePlugin } from './reference/reference-executor.ts';
 export { ExecutorRegistry } from './registry.ts';
-export { type RunOptions, Session, type SessionOptions, type SessionProgress, SessionState } from './session.ts';
-export { SubmissionQueue, throwIfAborted, yieldToEventLoop } from './submission-queue.ts';
+export { type RunOptions, Session, type SessionOptions, type SessionProgress } from './session.ts';
+export type { SessionState } from './session-state.ts';
+export { SubmissionQueue } from './submission-queue.ts';

@@ -3,6 +3,7 @@
  * For timing the host side of a session and for testing code that drives executors.
  */
 import { dtypes, type GraphFunction } from '@quaver/ir';
+import { throwIfAborted } from './abort.ts';
 import type {
   Bindings,
   BufferUsage,
@@ -16,43 +17,51 @@ import type {
   Program,
   Support,
 } from './contract.ts';
-import { checkUpload, HostBuffer } from './host-buffer.ts';
-import { SubmissionQueue, throwIfAborted } from './submission-queue.ts';
+import { chooseDevice } from './device.ts';
+import { HostMemory, hostBufferLimit } from './host-memory.ts';
+import { SubmissionQueue } from './submission-queue.ts';
 
-const device: DeviceInfo = { id: 'null', name: 'null (computes nothing)', details: {} };
+const devices: readonly [DeviceInfo] = [{ id: 'null', name: 'null (computes nothing)', details: {} }];
 
 class NullExecutor implements Executor {
   readonly id = 'null';
-  readonly device: DeviceInfo = device;
+  readonly device: DeviceInfo;
   readonly capabilities: Capabilities = {
     dtypes: Object.fromEntries(dtypes.map((dtype) => [dtype, 'native'])),
-    maxBufferBytes: 2 ** 32,
+    maxBufferBytes: hostBufferLimit,
     maxTotalBytes: Number.POSITIVE_INFINITY,
     rowInvariant: true,
     deterministic: true,
   };
   readonly lost: Promise<DeviceLost> = new Promise(() => undefined);
   readonly #queue = new SubmissionQueue();
+  readonly #memory = new HostMemory();
+
+  constructor(device: DeviceInfo) {
+    this.device = device;
+  }
 
   supports(): Support {
     return { ok: true, native: true };
   }
 
-  compile(fn: GraphFunction): Promise<Program> {
-    return Promise.resolve({ name: fn.name, dispose: () => undefined });
+  async compile(fn: GraphFunction, signal?: AbortSignal): Promise<Program> {
+    this.#queue.assertOpen();
+    throwIfAborted(signal);
+    return { name: fn.name, dispose: () => undefined };
   }
 
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer {
-    return new HostBuffer(byteLength, usage);
+    this.#queue.assertOpen();
+    return this.#memory.allocate(byteLength, usage);
   }
 
   async upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void> {
-    checkUpload(buffer, bytes);
-    (buffer as HostBuffer).bytes.set(bytes);
+    this.#memory.write(buffer, bytes);
   }
 
   async download(buffer: DeviceBuffer): Promise<Uint8Array> {
-    return (buffer as HostBuffer).bytes.slice();
+    return this.#memory.bytes(buffer).slice();
   }
 
   submit(_program: Program, _bindings: Bindings, signal?: AbortSignal): Fence {
@@ -64,13 +73,16 @@ class NullExecutor implements Executor {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#queue.idle();
+    await this.#queue.close();
   }
 }
 
 export const nullPlugin: ExecutorPlugin = {
   apiVersion: 1,
   id: 'null',
-  listDevices: () => Promise.resolve([device]),
-  open: () => Promise.resolve(new NullExecutor()),
+  listDevices: async () => devices,
+  open: async (options) => {
+    throwIfAborted(options?.signal);
+    return new NullExecutor(chooseDevice('null', devices, options));
+  },
 };

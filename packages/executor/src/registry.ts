@@ -11,13 +11,15 @@ export class ExecutorRegistry {
 
   /** @throws QuaverError `executor-plugin-invalid`, `executor-duplicate` */
   register(plugin: ExecutorPlugin): void {
-    if (plugin?.apiVersion !== 1 || typeof plugin.id !== 'string' || typeof plugin.open !== 'function') {
-      throw new QuaverError('executor-plugin-invalid', `not an executor plug-in of API version 1`, {
+    const problem = problemOf(plugin);
+    if (problem !== undefined) {
+      throw new QuaverError('executor-plugin-invalid', `not an executor plug-in of API version 1: ${problem}`, {
         hint: 'A plug-in is an object with apiVersion 1, id, listDevices() and open().',
       });
     }
     if (this.#plugins.has(plugin.id)) {
       throw new QuaverError('executor-duplicate', `an executor '${plugin.id}' is already registered`, {
+        hint: 'Register each plug-in once; two packages cannot share an id.',
         where: { executor: plugin.id },
       });
     }
@@ -28,7 +30,7 @@ export class ExecutorRegistry {
     return [...this.#plugins.values()];
   }
 
-  /** @throws QuaverError `executor-unknown`, and what the plug-in throws */
+  /** @throws QuaverError `executor-unknown`, and what the plug-in throws (`executor-device-unknown`, …) */
   async open(id: string, options?: ExecutorOptions): Promise<Executor> {
     const plugin = this.#plugins.get(id);
     if (!plugin) {
@@ -39,4 +41,15 @@ export class ExecutorRegistry {
     }
     return plugin.open(options);
   }
+}
+
+/** Plug-ins come from anyone's package, so their shape is looked at. */
+function problemOf(plugin: unknown): string | undefined {
+  if (typeof plugin !== 'object' || plugin === null) return `it is ${plugin === null ? 'null' : typeof plugin}`;
+  const { apiVersion, id, listDevices, open } = plugin as Partial<Record<keyof ExecutorPlugin, unknown>>;
+  if (apiVersion !== 1) return `its apiVersion is ${String(apiVersion)}`;
+  if (typeof id !== 'string' || id === '') return 'it has no id';
+  if (typeof listDevices !== 'function') return `'${id}' has no function listDevices`;
+  if (typeof open !== 'function') return `'${id}' has no function open`;
+  return undefined;
 }

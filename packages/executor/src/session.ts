@@ -1,15 +1,13 @@
 /**
- * @file A session: one module on one executor. It uploads parameters once, compiles functions when they are first
- * used, owns state, and turns named host tensors into a submission and back.
+ * @file A session: one module on one executor. It compiles functions and uploads parameters once, owns state, and turns
+ * named host tensors into a submission and back.
  */
 import {
   bindSymbols,
   bindType,
   byteCount,
-  concreteElementCount,
   coreOps,
   type DimBindings,
-  dtypeBytes,
   evaluateDim,
   findFunction,
   type GraphFunction,
@@ -21,9 +19,12 @@ import {
   viewHostArray,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { abortedError, throwIfAborted, untilAborted } from './abort.ts';
 import { type Assignment, assign, nodeView } from './assignment.ts';
-import type { BufferUsage, DeviceBuffer, Executor, Program } from './contract.ts';
-import { throwIfAborted } from './submission-queue.ts';
+import { CallBuffers } from './call-buffers.ts';
+import { checkInputs } from './call-inputs.ts';
+import type { Bindings, DeviceBuffer, Executor, Program } from './contract.ts';
+import { SessionState } from './session-state.ts';
 
 export interface SessionProgress {
   readonly phase: 'load';
@@ -54,175 +55,194 @@ interface Compiled {
   readonly assignments: readonly Assignment[];
 }
 
-/** State variables at concrete sizes, for example the KV cache of B sequences with C positions. Zeros at first. */
-export class SessionState {
-  readonly symbols: DimBindings;
-  readonly buffers: Readonly<Record<string, DeviceBuffer>>;
-
-  constructor(symbols: DimBindings, buffers: Readonly<Record<string, DeviceBuffer>>) {
-    this.symbols = symbols;
-    this.buffers = buffers;
-  }
-
-  get byteLength(): number {
-    return Object.values(this.buffers).reduce((sum, buffer) => sum + buffer.byteLength, 0);
-  }
-
-  dispose(): void {
-    for (const buffer of Object.values(this.buffers)) buffer.dispose();
-  }
-}
-
 export class Session implements AsyncDisposable {
   readonly module: Module;
   readonly executor: Executor;
-  readonly #registry: OpRegistry;
+  readonly #compiled = new Map<string, Compiled>();
   readonly #parameters = new Map<string, DeviceBuffer>();
-  readonly #compiled = new Map<string, Promise<Compiled>>();
-  readonly #callBuffers = new Map<string, DeviceBuffer>();
-  #calls: Promise<unknown> = Promise.resolve();
+  readonly #states = new Set<SessionState>();
+  readonly #callBuffers: CallBuffers;
+  /** Settles when the calls so far have ended: calls share input and output buffers, so they run one at a time. */
+  #calls: Promise<void> = Promise.resolve();
+  #disposed = false;
 
-  private constructor(module: Module, executor: Executor, registry: OpRegistry) {
+  private constructor(module: Module, executor: Executor) {
     this.module = module;
     this.executor = executor;
-    this.#registry = registry;
+    this.#callBuffers = new CallBuffers(executor);
   }
 
   /**
-   * Loads parameters and checks that the executor takes every node. The caller keeps ownership of the executor.
-   * @throws QuaverError `node-unsupported`, `executor-out-of-memory`, `session-parameter-missing`, `aborted`
+   * Compiles functions and loads their parameters. The executor stays the caller's: dispose it after the session.
+   * @throws QuaverError `session-function-unknown`, `session-parameter-missing`, `session-parameter-size`,
+   *   `node-unsupported`, `executor-out-of-memory`, `aborted`, and what reading a parameter throws
    */
   static async open(module: Module, executor: Executor, options: SessionOptions = {}): Promise<Session> {
-    const session = new Session(module, executor, options.registry ?? coreOps);
-    const names = options.functions ?? module.functions.map((fn) => fn.name);
+    const { functions = module.functions.map((fn) => fn.name), registry = coreOps, signal } = options;
+    const session = new Session(module, executor);
     try {
-      for (const name of names) await session.#compile(name, options.signal);
-      await session.#load(names, options);
+      for (const name of new Set(functions)) await session.#compile(name, registry, signal);
+      await session.#load(options);
     } catch (error) {
       await session[Symbol.asyncDispose]();
-      throw error;
+      // Readers of parameters may throw the signal's own reason.
+      throw signal?.aborted ? abortedError(signal) : error;
     }
     return session;
   }
 
-  /** Where every node of a function runs. */
-  async assignments(name: string): Promise<readonly Assignment[]> {
-    return (await this.#compile(name)).assignments;
+  /**
+   * Where every node of a function runs.
+   * @throws QuaverError `session-function-unknown`
+   */
+  assignments(name: string): readonly Assignment[] {
+    return this.#find(name).assignments;
   }
 
   /**
    * State for given sizes of its symbolic dimensions, zero-filled.
-   * @throws QuaverError `session-symbol-range`, `executor-out-of-memory`
+   * @throws QuaverError `session-symbol-range`, `dim-unbound`, `executor-out-of-memory`, `session-disposed`
    */
   createState(symbols: DimBindings): SessionState {
+    this.#assertOpen();
     this.#checkRanges(symbols);
     const buffers: Record<string, DeviceBuffer> = {};
     try {
-      for (const state of this.module.states) {
-        buffers[state.name] = this.executor.allocate(evaluateDim(byteCount(state.type), symbols), 'state');
+      for (const { name, type } of this.module.states) {
+        buffers[name] = this.executor.allocate(evaluateDim(byteCount(type), symbols), 'state');
       }
     } catch (error) {
       for (const buffer of Object.values(buffers)) buffer.dispose();
       throw error;
     }
-    return new SessionState(symbols, buffers);
+    this.#forgetDisposedStates();
+    const state = new SessionState(symbols, buffers);
+    this.#states.add(state);
+    return state;
   }
 
   /**
-   * Calls a function. Symbols come from the shapes of the inputs and from the state.
-   * @throws QuaverError `shape-mismatch`, `session-input`, `session-state-missing`, `aborted`, and what the executor throws
+   * Calls a function. Symbols come from the shapes of the inputs and from the state. Calls run one at a time, in the
+   * order in which they were made; inputs are read when their turn comes. After an abort the session can be used on,
+   * but the contents of `state` are undefined until they are written again.
+   * @throws QuaverError `session-function-unknown`, `session-input`, `session-output-unknown`, `shape-mismatch`,
+   *   `session-symbol-range`, `session-state-missing`, `session-state-foreign`, `session-state-disposed`,
+   *   `session-disposed`, `aborted`, and what the executor throws
    */
   async run(
     name: string,
     inputs: Readonly<Record<string, HostTensor>>,
     options: RunOptions = {},
   ): Promise<Record<string, HostTensor>> {
-    const compiled = await this.#compile(name, options.signal);
-    // One call at a time: calls share input and output buffers.
-    const call = this.#calls.then(() => this.#call(compiled, inputs, options));
-    this.#calls = call.catch(() => undefined);
-    return call;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#calls;
-    for (const compiled of this.#compiled.values()) {
-      await compiled.then(
-        ({ program }) => program.dispose(),
-        () => undefined,
-      );
-    }
-    for (const buffer of [...this.#parameters.values(), ...this.#callBuffers.values()]) buffer.dispose();
-    this.#parameters.clear();
-    this.#callBuffers.clear();
-  }
-
-  async #call(
-    { fn, program }: Compiled,
-    inputs: Readonly<Record<string, HostTensor>>,
-    { state, outputs = fn.outputs.map((output) => output.name), signal }: RunOptions,
-  ): Promise<Record<string, HostTensor>> {
-    throwIfAborted(signal);
+    this.#assertOpen();
+    const { fn, program } = this.#find(name);
+    const { state, signal, outputs = fn.outputs.map((output) => output.name) } = options;
+    this.#checkState(fn, state);
+    checkInputs(fn, inputs);
+    checkOutputs(fn, outputs);
     const symbols = this.#bind(fn, inputs, state);
-    const inputBuffers: Record<string, DeviceBuffer> = {};
-    for (const value of fn.inputs) {
-      const { data } = inputs[value.name]!;
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      const buffer = this.#callBuffer(`${fn.name}.in.${value.name}`, bytes.byteLength, 'input');
-      await this.executor.upload(buffer, bytes);
-      inputBuffers[value.name] = buffer;
-    }
-    const outputBuffers: Record<string, DeviceBuffer> = {};
-    for (const { name, value } of fn.outputs) {
-      const bytes = evaluateDim(byteCount(value.type), symbols);
-      outputBuffers[name] = this.#callBuffer(`${fn.name}.out.${name}`, bytes, 'output');
-    }
-    const fence = this.executor.submit(
-      program,
-      {
-        symbols,
-        inputs: inputBuffers,
-        parameters: Object.fromEntries(fn.parameters.map((value) => [value.ref!, this.#parameters.get(value.ref!)!])),
-        states: state ? Object.fromEntries(fn.states.map((value) => [value.ref!, state.buffers[value.ref!]!])) : {},
-        outputs: outputBuffers,
-      },
-      signal,
+    return this.#inTurn(signal, () =>
+      withBuffers(fn, state, async (states) => {
+        throwIfAborted(signal);
+        const bindings: Bindings = {
+          symbols,
+          inputs: await this.#upload(fn, inputs),
+          parameters: Object.fromEntries(fn.parameters.map(({ ref }) => [ref!, this.#parameters.get(ref!)!])),
+          states,
+          outputs: this.#outputBuffers(fn, symbols),
+        };
+        await this.executor.wait(this.executor.submit(program, bindings, signal));
+        return this.#download(fn, bindings, outputs);
+      }),
     );
-    await this.executor.wait(fence);
+  }
+
+  /** Waits for calls that were made, then gives back programs, parameters and states. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    await this.#calls;
+    for (const { program } of this.#compiled.values()) program.dispose();
+    for (const buffer of this.#parameters.values()) buffer.dispose();
+    for (const state of this.#states) state.dispose();
+    this.#callBuffers.dispose();
+    this.#compiled.clear();
+    this.#parameters.clear();
+    this.#states.clear();
+  }
+
+  /** Runs `call` when the calls before have ended. A signal stops the waiting at once, and a running call by itself. */
+  async #inTurn<T>(signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
+    const before = this.#calls;
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#calls = before.then(() => ended);
+    try {
+      await untilAborted(before, signal);
+      return await call();
+    } finally {
+      end();
+    }
+  }
+
+  async #upload(
+    fn: GraphFunction,
+    inputs: Readonly<Record<string, HostTensor>>,
+  ): Promise<Record<string, DeviceBuffer>> {
+    const buffers: Record<string, DeviceBuffer> = {};
+    for (const { name } of fn.inputs) {
+      const { buffer, byteOffset, byteLength } = inputs[name]!.data;
+      const target = this.#callBuffers.get('input', fn.name, name, byteLength);
+      await this.executor.upload(target, new Uint8Array(buffer, byteOffset, byteLength));
+      buffers[name] = target;
+    }
+    return buffers;
+  }
+
+  #outputBuffers(fn: GraphFunction, symbols: DimBindings): Record<string, DeviceBuffer> {
+    return Object.fromEntries(
+      fn.outputs.map(({ name, value }) => {
+        const byteLength = evaluateDim(byteCount(value.type), symbols);
+        return [name, this.#callBuffers.get('output', fn.name, name, byteLength)];
+      }),
+    );
+  }
+
+  async #download(
+    fn: GraphFunction,
+    { symbols, outputs: buffers }: Bindings,
+    wanted: readonly string[],
+  ): Promise<Record<string, HostTensor>> {
     const results: Record<string, HostTensor> = {};
     for (const { name, value } of fn.outputs) {
-      if (!outputs.includes(name)) continue;
+      if (!wanted.includes(name)) continue;
       const type = bindType(value.type, symbols);
-      results[name] = { type, data: viewHostArray(type.dtype, await this.executor.download(outputBuffers[name]!)) };
+      results[name] = { type, data: viewHostArray(type.dtype, await this.executor.download(buffers[name]!)) };
     }
     return results;
   }
 
   #bind(fn: GraphFunction, inputs: Readonly<Record<string, HostTensor>>, state: SessionState | undefined): DimBindings {
-    for (const value of fn.inputs) {
-      const given = inputs[value.name];
-      if (!given) throw inputError(fn.name, value.name, 'is not given');
-      if (given.type.dtype !== value.type.dtype) {
-        throw inputError(fn.name, value.name, `is ${given.type.dtype}, expected ${value.type.dtype}`);
-      }
-      if (given.data.byteLength !== concreteElementCount(given.type) * dtypeBytes[given.type.dtype]) {
-        throw inputError(
-          fn.name,
-          value.name,
-          `holds ${given.data.length} elements, its shape says [${given.type.shape}]`,
-        );
-      }
-    }
-    if (fn.states.length > 0 && !state) {
-      throw new QuaverError('session-state-missing', `function '${fn.name}' reads state, and none was given`, {
+    const shapes = Object.fromEntries(fn.inputs.map(({ name }) => [name, inputs[name]!.type.shape]));
+    const symbols = bindSymbols(fn, shapes, usesState(fn) ? state?.symbols : undefined);
+    this.#checkRanges(symbols);
+    return symbols;
+  }
+
+  #checkState(fn: GraphFunction, state: SessionState | undefined): void {
+    if (!usesState(fn)) return;
+    if (!state) {
+      throw new QuaverError('session-state-missing', `function '${fn.name}' has state, and none was given`, {
         hint: 'Make one with session.createState(…) and pass it as `state`.',
         where: { function: fn.name },
       });
     }
-    const shapes = Object.fromEntries(fn.inputs.map((value) => [value.name, inputs[value.name]!.type.shape]));
-    const symbols = bindSymbols(fn, shapes, fn.states.length > 0 ? state?.symbols : undefined);
-    this.#checkRanges(symbols);
-    return symbols;
+    if (this.#states.has(state) || state.isDisposed) return;
+    throw new QuaverError('session-state-foreign', `function '${fn.name}' was given the state of another session`, {
+      hint: 'States belong to the session whose createState(…) made them.',
+      where: { function: fn.name },
+    });
   }
 
   #checkRanges(symbols: DimBindings): void {
@@ -238,37 +258,45 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  #compile(name: string, signal?: AbortSignal): Promise<Compiled> {
-    const known = this.#compiled.get(name);
-    if (known) return known;
-    const compiled = this.#compileNew(name, signal);
-    this.#compiled.set(name, compiled);
-    compiled.catch(() => this.#compiled.delete(name));
-    return compiled;
+  #find(name: string): Compiled {
+    const compiled = this.#compiled.get(name);
+    if (compiled) return compiled;
+    throw new QuaverError('session-function-unknown', `function '${name}' is not open in this session`, {
+      hint: `Open are: ${[...this.#compiled.keys()].join(', ')}. Name it in the session's option \`functions\`.`,
+      where: { function: name },
+    });
   }
 
-  async #compileNew(name: string, signal?: AbortSignal): Promise<Compiled> {
+  #assertOpen(): void {
+    if (this.#disposed)
+      throw new QuaverError('session-disposed', `a session of '${this.module.name}' is used after its end`);
+  }
+
+  #forgetDisposedStates(): void {
+    for (const state of this.#states) if (state.isDisposed) this.#states.delete(state);
+  }
+
+  async #compile(name: string, registry: OpRegistry, signal: AbortSignal | undefined): Promise<void> {
+    throwIfAborted(signal);
     const source = findFunction(this.module, name);
     if (!source) {
       throw new QuaverError('session-function-unknown', `module '${this.module.name}' has no function '${name}'`, {
         hint: `It has: ${this.module.functions.map((fn) => fn.name).join(', ')}.`,
+        where: { function: name },
       });
     }
-    const legal = legalizeFunction(source, (node) => this.executor.supports(nodeView(node)), this.#registry);
-    const assignments = assign(legal, this.executor);
+    const legal = legalizeFunction(source, (node) => this.executor.supports(nodeView(node)), registry);
     const fn = planMemory(legal);
-    return { fn, program: await this.executor.compile(fn, signal), assignments };
+    const program = await this.executor.compile(fn, signal);
+    this.#compiled.set(name, { fn, program, assignments: assign(legal, this.executor) });
   }
 
-  async #load(functions: readonly string[], { signal, onProgress }: SessionOptions): Promise<void> {
-    const used = new Set<string>();
-    for (const name of functions) {
-      for (const value of (await this.#compile(name)).fn.parameters) used.add(value.ref!);
-    }
-    const parameters = this.module.parameters.filter((parameter) => used.has(parameter.name));
-    const totalBytes = parameters.reduce((sum, parameter) => sum + (parameter.data?.byteLength ?? 0), 0);
+  async #load({ signal, onProgress }: SessionOptions): Promise<void> {
+    const used = new Set([...this.#compiled.values()].flatMap(({ fn }) => fn.parameters.map(({ ref }) => ref)));
+    const parameters = this.module.parameters.filter(({ name }) => used.has(name));
+    const totalBytes = parameters.reduce((sum, { data }) => sum + (data?.byteLength ?? 0), 0);
     let loadedBytes = 0;
-    for (const { name, data } of parameters) {
+    for (const { name, type, data } of parameters) {
       throwIfAborted(signal);
       if (!data) {
         throw new QuaverError('session-parameter-missing', `parameter '${name}' has no data`, {
@@ -276,27 +304,43 @@ export class Session implements AsyncDisposable {
           where: { tensor: name },
         });
       }
-      const buffer = this.executor.allocate(data.byteLength, 'parameter');
+      const bytes = await data.read(signal);
+      const expected = evaluateDim(byteCount(type), {});
+      if (bytes.byteLength !== expected) {
+        throw new QuaverError(
+          'session-parameter-size',
+          `parameter '${name}' has ${bytes.byteLength} bytes of data, its type needs ${expected}`,
+          { where: { tensor: name } },
+        );
+      }
+      const buffer = this.executor.allocate(expected, 'parameter');
       this.#parameters.set(name, buffer);
-      await this.executor.upload(buffer, await data.read(signal));
-      loadedBytes += data.byteLength;
+      await this.executor.upload(buffer, bytes);
+      loadedBytes += expected;
       onProgress?.({ phase: 'load', parameter: name, loadedBytes, totalBytes });
     }
   }
-
-  /** A buffer for one input or output, kept from call to call while the size stays the same. */
-  #callBuffer(key: string, byteLength: number, usage: BufferUsage): DeviceBuffer {
-    const known = this.#callBuffers.get(key);
-    if (known?.byteLength === byteLength) return known;
-    known?.dispose();
-    const buffer = this.executor.allocate(byteLength, usage);
-    this.#callBuffers.set(key, buffer);
-    return buffer;
-  }
 }
 
-function inputError(fn: string, input: string, problem: string): QuaverError {
-  return new QuaverError('session-input', `input '${input}' of function '${fn}' ${problem}`, {
-    where: { function: fn, input },
+/** Holds the state's buffers, if the function has state, while `work` runs. */
+function withBuffers<T>(
+  fn: GraphFunction,
+  state: SessionState | undefined,
+  work: (states: Readonly<Record<string, DeviceBuffer>>) => Promise<T>,
+): Promise<T> {
+  return usesState(fn) && state ? state.use(work) : work({});
+}
+
+/** A function may set a state variable without reading it. */
+function usesState({ states, updates }: GraphFunction): boolean {
+  return states.length + updates.length > 0;
+}
+
+function checkOutputs(fn: GraphFunction, outputs: readonly string[]): void {
+  const unknown = outputs.find((name) => !fn.outputs.some((output) => output.name === name));
+  if (unknown === undefined) return;
+  throw new QuaverError('session-output-unknown', `function '${fn.name}' has no output '${unknown}'`, {
+    hint: `Its outputs are: ${fn.outputs.map(({ name }) => name).join(', ')}.`,
+    where: { function: fn.name, output: unknown },
   });
 }

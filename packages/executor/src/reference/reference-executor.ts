@@ -4,16 +4,18 @@
  */
 import {
   bindType,
+  concreteElementCount,
   coreOps,
+  dtypeBytes,
   dtypes,
   type GraphFunction,
   type HostTensor,
-  interpretFunction,
   type OpRegistry,
   type Value,
   viewHostArray,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { throwIfAborted } from '../abort.ts';
 import type {
   Bindings,
   BufferUsage,
@@ -28,64 +30,81 @@ import type {
   Program,
   Support,
 } from '../contract.ts';
-import { checkUpload, HostBuffer } from '../host-buffer.ts';
-import { SubmissionQueue, throwIfAborted } from '../submission-queue.ts';
+import { chooseDevice } from '../device.ts';
+import { HostMemory, hostBufferLimit } from '../host-memory.ts';
+import { SubmissionQueue } from '../submission-queue.ts';
+import { evaluateFunction } from './evaluate-function.ts';
 
-const device: DeviceInfo = { id: 'host', name: 'reference (TypeScript)', details: { threads: 1 } };
+const devices: readonly [DeviceInfo] = [{ id: 'host', name: 'reference (TypeScript)', details: { threads: 1 } }];
 
-interface ReferenceProgram extends Program {
+class ReferenceProgram implements Program {
   readonly fn: GraphFunction;
+
+  constructor(fn: GraphFunction) {
+    this.fn = fn;
+  }
+
+  get name(): string {
+    return this.fn.name;
+  }
+
+  dispose(): void {
+    // Nothing is held but the function.
+  }
 }
 
 class ReferenceExecutor implements Executor {
   readonly id = 'reference';
-  readonly device: DeviceInfo = device;
+  readonly device: DeviceInfo;
   readonly capabilities: Capabilities = {
     dtypes: Object.fromEntries(dtypes.map((dtype) => [dtype, 'emulated'])),
-    maxBufferBytes: 2 ** 32,
+    maxBufferBytes: hostBufferLimit,
     maxTotalBytes: Number.POSITIVE_INFINITY,
     rowInvariant: true,
     deterministic: true,
   };
   readonly lost: Promise<DeviceLost> = new Promise(() => undefined);
   readonly #queue = new SubmissionQueue();
+  readonly #memory = new HostMemory();
   readonly #registry: OpRegistry;
 
-  constructor(registry: OpRegistry) {
+  constructor(device: DeviceInfo, registry: OpRegistry) {
+    this.device = device;
     this.#registry = registry;
   }
 
   /** Primitives only: composites must arrive expanded, so that their bodies are what defines them. */
-  supports(node: NodeView): Support {
-    const op = this.#registry.get(node.domain, node.op, node.version);
-    if (!op.isComposite) return { ok: true, native: false };
-    return { ok: false, code: 'composite', reason: `${node.op} is a composite; the reference runs its body` };
+  supports({ domain, op, version }: NodeView): Support {
+    const definition = this.#registry.find(domain, op, version);
+    if (!definition) return { ok: false, code: 'op-unknown', reason: `no op ${domain}.${op}@${version} is registered` };
+    if (!definition.isComposite) return { ok: true, native: false };
+    return { ok: false, code: 'composite', reason: `${op} is a composite; the reference runs its body` };
   }
 
-  compile(fn: GraphFunction): Promise<Program> {
-    const program: ReferenceProgram = { name: fn.name, fn, dispose: () => undefined };
-    return Promise.resolve(program);
+  async compile(fn: GraphFunction, signal?: AbortSignal): Promise<Program> {
+    this.#queue.assertOpen();
+    throwIfAborted(signal);
+    return new ReferenceProgram(fn);
   }
 
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer {
-    return new HostBuffer(byteLength, usage);
+    this.#queue.assertOpen();
+    return this.#memory.allocate(byteLength, usage);
   }
 
   async upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void> {
-    checkUpload(buffer, bytes);
-    own(buffer).bytes.set(bytes);
+    this.#memory.write(buffer, bytes);
   }
 
   async download(buffer: DeviceBuffer): Promise<Uint8Array> {
-    return own(buffer).bytes.slice();
+    return this.#memory.bytes(buffer).slice();
   }
 
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
-    const { fn } = program as ReferenceProgram;
-    return this.#queue.submit(async () => {
-      throwIfAborted(signal);
-      this.#run(fn, bindings, signal);
-    });
+    if (!(program instanceof ReferenceProgram)) {
+      throw new QuaverError('program-foreign', `program '${program.name}' was compiled by another executor`);
+    }
+    return this.#queue.submit(() => this.#run(program.fn, bindings, signal));
   }
 
   wait(fence: Fence): Promise<void> {
@@ -93,41 +112,51 @@ class ReferenceExecutor implements Executor {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#queue.idle();
+    await this.#queue.close();
   }
 
-  #run(fn: GraphFunction, bindings: Bindings, signal: AbortSignal | undefined): void {
-    const tensor = (value: Value, buffer: DeviceBuffer | undefined): HostTensor => {
-      if (!buffer) throw new QuaverError('binding-missing', `no buffer is bound to '${value.ref ?? value.name}'`);
-      const type = bindType(value.type, bindings.symbols);
-      return { type, data: viewHostArray(type.dtype, own(buffer).bytes) };
+  async #run(fn: GraphFunction, bindings: Bindings, signal: AbortSignal | undefined): Promise<void> {
+    const bound = this.#bind(fn, bindings);
+    const stores = [
+      ...fn.outputs.map(({ name, value }) => ({ value, buffer: requireBuffer(name, bindings.outputs[name]) })),
+      ...fn.updates.map(({ state, value }) => ({ value, buffer: requireBuffer(state, bindings.states[state]) })),
+    ];
+    const { symbols } = bindings;
+    const values = await evaluateFunction({ fn, bound, symbols, registry: this.#registry, signal });
+    // All results are copied before the first is stored: one may be a view of what another overwrites.
+    const copies = stores.map(({ value, buffer }) => {
+      const { data } = values.get(value)!;
+      return { buffer, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() };
+    });
+    for (const { buffer, bytes } of copies) this.#memory.write(buffer, bytes);
+  }
+
+  #bind(fn: GraphFunction, { symbols, inputs, parameters, states }: Bindings): Map<Value, HostTensor> {
+    const bound = new Map<Value, HostTensor>();
+    const bind = (value: Value, buffer: DeviceBuffer | undefined) => {
+      const name = value.ref ?? value.name;
+      const bytes = this.#memory.bytes(requireBuffer(name, buffer));
+      const type = bindType(value.type, symbols);
+      requireBytes(name, bytes.byteLength, concreteElementCount(type) * dtypeBytes[type.dtype]);
+      bound.set(value, { type, data: viewHostArray(type.dtype, bytes) });
     };
-    const byRef = (values: readonly Value[], buffers: Readonly<Record<string, DeviceBuffer>>) => (name: string) =>
-      tensor(values.find((value) => value.ref === name)!, buffers[name]);
-    const results = interpretFunction(
-      fn,
-      {
-        inputs: Object.fromEntries(fn.inputs.map((value) => [value.name, tensor(value, bindings.inputs[value.name])])),
-        parameters: byRef(fn.parameters, bindings.parameters),
-        states: byRef(fn.states, bindings.states),
-      },
-      { registry: this.#registry, ...(signal ? { signal } : {}) },
-    );
-    store(results.outputs, bindings.outputs);
-    store(results.states, bindings.states);
+    for (const value of fn.inputs) bind(value, inputs[value.name]);
+    for (const value of fn.parameters) bind(value, parameters[value.ref!]);
+    for (const value of fn.states) bind(value, states[value.ref!]);
+    return bound;
   }
 }
 
-function own(buffer: DeviceBuffer): HostBuffer {
-  if (buffer instanceof HostBuffer) return buffer;
-  throw new QuaverError('buffer-foreign', 'the buffer belongs to another executor');
+function requireBuffer(name: string, buffer: DeviceBuffer | undefined): DeviceBuffer {
+  if (buffer) return buffer;
+  throw new QuaverError('binding-missing', `no buffer is bound to '${name}'`, { where: { value: name } });
 }
 
-function store(tensors: Readonly<Record<string, HostTensor>>, buffers: Readonly<Record<string, DeviceBuffer>>): void {
-  for (const [name, { data }] of Object.entries(tensors)) {
-    const buffer = buffers[name];
-    if (buffer) own(buffer).bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  }
+function requireBytes(name: string, found: number, expected: number): void {
+  if (found === expected) return;
+  throw new QuaverError('buffer-size', `'${name}' needs ${expected} bytes, its buffer has ${found}`, {
+    where: { value: name },
+  });
 }
 
 /** The reference executor over a registry of ops; the core ops unless another is given. */
@@ -135,7 +164,10 @@ export function referencePlugin(registry: OpRegistry = coreOps): ExecutorPlugin 
   return {
     apiVersion: 1,
     id: 'reference',
-    listDevices: () => Promise.resolve([device]),
-    open: () => Promise.resolve(new ReferenceExecutor(registry)),
+    listDevices: async () => devices,
+    open: async (options) => {
+      throwIfAborted(options?.signal);
+      return new ReferenceExecutor(chooseDevice('reference', devices, options), registry);
+    },
   };
 }

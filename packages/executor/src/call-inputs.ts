@@ -1,0 +1,45 @@
+import {
+  allocateHostArray,
+  concreteElementCount,
+  formatType,
+  type GraphFunction,
+  type HostTensor,
+  type Value,
+} from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
+
+/**
+ * Checks the inputs of a call as far as they can be checked one by one; `bindSymbols` compares their shapes.
+ * @throws QuaverError `session-input` naming function and input
+ */
+export function checkInputs(fn: GraphFunction, inputs: Readonly<Record<string, HostTensor>>): void {
+  const unknown = Object.keys(inputs).find((name) => !fn.inputs.some((value) => value.name === name));
+  if (unknown !== undefined) {
+    const names = fn.inputs.map(({ name }) => name).join(', ') || 'none';
+    throw inputError(fn, unknown, 'does not exist', `Its inputs are: ${names}.`);
+  }
+  for (const value of fn.inputs) {
+    const problem = problemOf(value, inputs[value.name]);
+    if (problem !== undefined) throw inputError(fn, value.name, problem, `It takes ${formatType(value.type)}.`);
+  }
+}
+
+function problemOf(value: Value, given: HostTensor | undefined): string | undefined {
+  if (!given) return 'is not given';
+  const { type, data } = given;
+  const { dtype } = value.type;
+  if (type.dtype !== dtype) return `is ${type.dtype}, expected ${dtype}`;
+  const expected = allocateHostArray(dtype, 0).constructor.name;
+  if (data.constructor.name !== expected) return `is held in ${data.constructor.name}, expected ${expected}`;
+  if (data.length !== concreteElementCount(type)) {
+    return `holds ${data.length} elements, its shape says [${type.shape}]`;
+  }
+  return undefined;
+}
+
+function inputError(fn: GraphFunction, input: string, problem: string, hint: string): QuaverError {
+  return new QuaverError('session-input', `input '${input}' of function '${fn.name}' ${problem}`, {
+    hint,
+    where: { function: fn.name, input },
+  });
+}
