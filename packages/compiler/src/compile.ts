@@ -56,7 +56,8 @@ export async function compile(module: Module, options: CompileOptions): Promise<
     const changed = current !== before;
     if (changed && options.verify !== false) verifyAfter(pass, current);
     records.push({ name: pass.name, ms, nodes_before: countNodes(before), nodes_after: countNodes(current), changed });
-    if (options.dumpIr && (changed || !options.printChanged)) options.dumpIr(index, pass.name, printModule(current), changed);
+    if (options.dumpIr && (changed || !options.printChanged))
+      options.dumpIr(index, pass.name, printModule(current), changed);
   }
   options.onProgress?.({ type: 'pass', name: '', done: selected.length, total: selected.length });
   const report = buildReport(module, current, records, context);

@@ -1,7 +1,7 @@
 import type { Module, OpRegistry, Supports } from '@quaver/ir';
+import type { WeightStatistics } from './folding/weight-statistics.ts';
 import type { Recipe } from './recipe/recipe.ts';
 import type { Assignment } from './report/assignment.ts';
-import type { WeightStatistics } from './folding/weight-statistics.ts';
 
 /** What an executor says about nodes; `partition` and `legalize` act only when there is one. */
 export interface CompileTarget {

@@ -58,7 +58,10 @@ function mergeParameters(
     const data = tensors.data(expression, byteCount(type) as number);
     made.get(sourceOf(expression).name)!.push({ name: names.get(expression)!, type, data, trainable: false });
   }
-  return module.parameters.flatMap((original) => [...(stay.has(original.name) ? [original] : []), ...made.get(original.name)!]);
+  return module.parameters.flatMap((original) => [
+    ...(stay.has(original.name) ? [original] : []),
+    ...made.get(original.name)!,
+  ]);
 }
 
 function replaceFolded(
@@ -67,9 +70,14 @@ function replaceFolded(
   parameterOf: (expression: Expression) => Parameter | undefined,
 ): GraphFunction {
   const nodes = fn.nodes.filter((node) => !expressions.has(node.results[0]!));
-  const used = new Set([...nodes.flatMap((node) => node.operands), ...[...fn.outputs, ...fn.updates].map((o) => o.value)]);
+  const used = new Set([
+    ...nodes.flatMap((node) => node.operands),
+    ...[...fn.outputs, ...fn.updates].map((o) => o.value),
+  ]);
   const remaining = fn.parameters.filter((value) => used.has(value));
-  const names = new Set([fn.inputs, fn.states, remaining, ...nodes.map((node) => node.results)].flat().map((v) => v.name));
+  const names = new Set(
+    [fn.inputs, fn.states, remaining, ...nodes.map((node) => node.results)].flat().map((v) => v.name),
+  );
   const added = new Map<Parameter, Value>();
   const resolve = (value: Value): Value => {
     const expression = value.kind === 'parameter' ? undefined : expressions.get(value);
@@ -77,7 +85,12 @@ function replaceFolded(
     if (!parameter) return value;
     const known = added.get(parameter);
     if (known) return known;
-    const made: Value = { kind: 'parameter', name: freeName(parameter.name, names), type: parameter.type, ref: parameter.name };
+    const made: Value = {
+      kind: 'parameter',
+      name: freeName(parameter.name, names),
+      type: parameter.type,
+      ref: parameter.name,
+    };
     added.set(parameter, made);
     return made;
   };

@@ -35,7 +35,11 @@ function splatOf(node: Node, rewriter: FunctionRewriter, registry: OpRegistry): 
   const result = node.results[0]!.type;
   if (!isPlain(result.dtype)) return undefined;
   const type: ConcreteType = { dtype: result.dtype, shape: [] };
-  return op.evaluate(constants.map((constant) => scalarOf(constant!)), node.attributes, [type])[0]!.data[0];
+  return op.evaluate(
+    constants.map((constant) => scalarOf(constant!)),
+    node.attributes,
+    [type],
+  )[0]!.data[0];
 }
 
 /** f32, i32 and bool constants: their elements are numbers, not codes. */
@@ -51,6 +55,7 @@ function isPlain(dtype: string): boolean {
 function scalarOf(constant: Node): HostTensor {
   const { dtype } = constant.results[0]!.type;
   const value = [constant.attributes.value as number];
-  const data = dtype === 'f32' ? Float32Array.from(value) : dtype === 'i32' ? Int32Array.from(value) : Uint8Array.from(value);
+  const data =
+    dtype === 'f32' ? Float32Array.from(value) : dtype === 'i32' ? Int32Array.from(value) : Uint8Array.from(value);
   return { type: { dtype, shape: [] }, data };
 }

@@ -59,7 +59,10 @@ export class ExpressionTable {
       if (!parameter?.data) continue;
       const key = JSON.stringify(parameter.name);
       const { type } = parameter;
-      found.set(value, this.#intern(key, (id) => ({ kind: 'parameter', id, type, parameter })));
+      found.set(
+        value,
+        this.#intern(key, (id) => ({ kind: 'parameter', id, type, parameter })),
+      );
     }
     for (const node of fn.nodes) {
       const operands = node.operands.map((value) => value && found.get(value));
@@ -93,7 +96,8 @@ export class ExpressionTable {
     const op = this.#registry.get(node.domain, node.op, node.version);
     if (op.isComposite || node.results.length !== 1) return false;
     const [x] = node.operands;
-    if (node.op === 'convert') return !fp8DTypes.includes(x!.type.dtype) && !fp8DTypes.includes(node.results[0]!.type.dtype);
+    if (node.op === 'convert')
+      return !fp8DTypes.includes(x!.type.dtype) && !fp8DTypes.includes(node.results[0]!.type.dtype);
     if (op.traits.includes('fold-barrier') && node.op !== 'quantize') return false;
     const size = (value: Value) => concreteElementCount(value.type as ConcreteType);
     const largest = Math.max(...node.operands.map((value) => (value ? size(value) : 0)));

@@ -27,13 +27,18 @@ export function nameFolded(values: readonly FoldedValue[], taken: ReadonlySet<st
     used.add(name);
     names.set(expression, name);
   };
-  const scales = new Set(values.flatMap(({ expression }) => (isQuantized(expression) ? [expression.operands[1]!] : [])));
+  const scales = new Set(
+    values.flatMap(({ expression }) => (isQuantized(expression) ? [expression.operands[1]!] : [])),
+  );
   const byRight = values.toSorted((a, b) => rightOf(a) - rightOf(b));
   for (const { expression, location } of byRight) {
     if (scales.has(expression)) continue;
     const { name } = sourceOf(expression);
     const dtypeName = `${name}.${expression.type.dtype}`;
-    claim(expression, sameForm(expression) ? [name, layerWeight(name, location), dtypeName] : [`${name}.${expression.op.name}`]);
+    claim(
+      expression,
+      sameForm(expression) ? [name, layerWeight(name, location), dtypeName] : [`${name}.${expression.op.name}`],
+    );
   }
   for (const { expression } of byRight) {
     if (!isQuantized(expression)) continue;

@@ -52,5 +52,10 @@ function logSoftmaxGather(node: Node, producer: Producer, usedOnce: (value: Valu
   const logSoftmax = producer(logprobs);
   if (logSoftmax?.op !== 'log_softmax' || !usedOnce(logprobs)) return undefined;
   if (targets.type.shape.length !== logprobs.type.shape.length - 1) return undefined;
-  return { op: 'log_softmax_gather', operands: [logSoftmax.operands[0], targets], attributes: {}, replaces: node.results };
+  return {
+    op: 'log_softmax_gather',
+    operands: [logSoftmax.operands[0], targets],
+    attributes: {},
+    replaces: node.results,
+  };
 }

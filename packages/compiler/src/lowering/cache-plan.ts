@@ -2,7 +2,7 @@ import type { GraphFunction, Module, Node, Value } from '@quaver/ir';
 import { phaseOf } from '../graph/phase.ts';
 import { producersOf, usersOf } from '../graph/value-uses.ts';
 import type { AttentionPrecision, Recipe } from '../recipe/recipe.ts';
-import { readRequest, type Refusal } from './annotations.ts';
+import { type Refusal, readRequest } from './annotations.ts';
 
 /** What becomes of every key and value cache of a module. */
 export interface CachePlan {

@@ -2,9 +2,9 @@ import type { FunctionRewriter, Node, NodeOrigin, Value } from '@quaver/ir';
 import type { AttentionPrecision, PhasePrecision } from '../recipe/recipe.ts';
 import { loweredAnnotation } from './annotations.ts';
 import type { CachePlan } from './cache-plan.ts';
+import type { Lowering } from './lower-linear.ts';
 import { inDType } from './precision-change.ts';
 import { quantizeCurrent } from './quantize-operand.ts';
-import type { Lowering } from './lower-linear.ts';
 
 /** One scale per token and head. */
 const tokenAndHead = [1, 1, 1, 0];
@@ -109,7 +109,9 @@ export class AttentionLowering {
   /** Queries on the E4M3 grid, in bf16: the product of a code and a power of two is exact there. */
   #onGrid(q: Value, { location }: NodeOrigin): Value {
     const rewriter = this.#rewriter;
-    const { codes, scale, block } = quantizeCurrent(rewriter, rewriter.resolve(q), tokenAndHead, powerOfTwo, { location });
+    const { codes, scale, block } = quantizeCurrent(rewriter, rewriter.resolve(q), tokenAndHead, powerOfTwo, {
+      location,
+    });
     return rewriter.op('dequantize', [codes, scale], { to: 'bf16', block }, { location });
   }
 }

@@ -9,7 +9,13 @@ import {
 } from '../recipe/recipe.ts';
 import type { Refusal } from './annotations.ts';
 import { inDType } from './precision-change.ts';
-import { amaxHistoryState, blockOf, type QuantizedOperand, quantizeCurrent, quantizeDelayed } from './quantize-operand.ts';
+import {
+  amaxHistoryState,
+  blockOf,
+  type QuantizedOperand,
+  quantizeCurrent,
+  quantizeDelayed,
+} from './quantize-operand.ts';
 
 /** What a lowering did: the value that replaces the node's result and the precision it has now, or why it did nothing. */
 export type Lowering = { readonly result: Value; readonly precision: string } | Refusal;
@@ -122,7 +128,13 @@ function quantizeInput(
 ): QuantizedOperand | Refusal {
   const resolved = rewriter.resolve(x);
   if (!hasHistory(spec)) {
-    return quantizeCurrent(rewriter, resolved, blockOf(spec.granularity, resolved.type.shape.length, contract), spec, node);
+    return quantizeCurrent(
+      rewriter,
+      resolved,
+      blockOf(spec.granularity, resolved.type.shape.length, contract),
+      spec,
+      node,
+    );
   }
   if (node.location === '') {
     return {

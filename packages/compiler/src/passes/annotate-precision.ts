@@ -1,4 +1,4 @@
-import { type GraphFunction, type Module, type Node, FunctionRewriter, type Value } from '@quaver/ir';
+import { FunctionRewriter, type GraphFunction, type Module, type Node, type Value } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { mapFunctions } from '../graph/edit-module.ts';
 import { phaseOf } from '../graph/phase.ts';
@@ -14,10 +14,14 @@ export const annotatePrecision: Pass = {
     'Notes on linear layers, embeddings and attention the precision that the recipe asks for, and in the metadata the recipe.',
   run(module, { recipe, registry }) {
     if (module.metadata.lowered !== undefined) {
-      throw new QuaverError('module-already-lowered', `the module was compiled before, with ${module.metadata.lowered}`, {
-        hint: 'Compile the imported module; a compiled one has lost the precision that another recipe may need.',
-        where: { module: module.name },
-      });
+      throw new QuaverError(
+        'module-already-lowered',
+        `the module was compiled before, with ${module.metadata.lowered}`,
+        {
+          hint: 'Compile the imported module; a compiled one has lost the precision that another recipe may need.',
+          where: { module: module.name },
+        },
+      );
     }
     const trainable = new Set(module.parameters.filter((parameter) => parameter.trainable).map(({ name }) => name));
     const layers = countLayers(module);
@@ -37,7 +41,8 @@ function annotator(fn: GraphFunction, recipe: Recipe, phase: Phase, layers: numb
   const tables = tableValues(fn, trainable);
   return (node: Node): Node['annotations'] => {
     if (node.annotations.precision !== undefined) return node.annotations;
-    if (node.op === 'attention') return { ...node.annotations, ...requestAnnotation({ role: 'attention', choice: phase }) };
+    if (node.op === 'attention')
+      return { ...node.annotations, ...requestAnnotation({ role: 'attention', choice: phase }) };
     if (node.op === 'gather' && tables.has(node.operands[0]!)) {
       return { ...node.annotations, ...requestAnnotation({ role: 'embedding', choice: recipe.embedding }) };
     }

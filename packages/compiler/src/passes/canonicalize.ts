@@ -1,4 +1,12 @@
-import { type DType, FunctionRewriter, type GraphFunction, type Node, type OpRegistry, sameType, type Value } from '@quaver/ir';
+import {
+  type DType,
+  FunctionRewriter,
+  type GraphFunction,
+  type Node,
+  type OpRegistry,
+  sameType,
+  type Value,
+} from '@quaver/ir';
 import { mapFunctions } from '../graph/edit-module.ts';
 import { isExactWidening } from '../lowering/precision-change.ts';
 import type { Pass } from '../pass.ts';
@@ -16,7 +24,10 @@ export const canonicalize: Pass = {
 function canonicalizeFunction(fn: GraphFunction, registry: OpRegistry): GraphFunction {
   const rewriter = new FunctionRewriter(fn, registry);
   for (const node of fn.nodes) {
-    const simpler = rules[node.op]?.({ ...node, operands: node.operands.map((v) => v && rewriter.resolve(v)) }, rewriter);
+    const simpler = rules[node.op]?.(
+      { ...node, operands: node.operands.map((v) => v && rewriter.resolve(v)) },
+      rewriter,
+    );
     if (simpler) {
       rewriter.drop(node);
       rewriter.replace(node.results[0]!, simpler);

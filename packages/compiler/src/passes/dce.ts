@@ -21,8 +21,6 @@ export function dropDeadNodes(fn: GraphFunction): GraphFunction {
   const parameters = fn.parameters.filter((value) => live.has(value));
   const states = fn.states.filter((value) => live.has(value) || updated.has(value.ref!));
   const same =
-    kept.length === fn.nodes.length &&
-    parameters.length === fn.parameters.length &&
-    states.length === fn.states.length;
+    kept.length === fn.nodes.length && parameters.length === fn.parameters.length && states.length === fn.states.length;
   return same ? fn : { ...fn, parameters, states, nodes: kept.reverse(), plan: undefined };
 }

@@ -12,14 +12,18 @@ const TURN_MS = 50;
 
 export const emit: Pass = {
   name: 'emit',
-  description: 'Evaluates folded weights one after another, measures what quantizing them cost, and drops unused tensors.',
+  description:
+    'Evaluates folded weights one after another, measures what quantizing them cost, and drops unused tensors.',
   async run(module, context) {
     const used = dropUnusedTensors(module);
     const folded = used.parameters.filter(({ data }) => data instanceof FoldedData);
     if (folded.length === 0) return used;
     const bytes = folded.reduce((total, { data }) => total + data!.byteLength, 0);
     const evaluated = await evaluateAll(folded, bytes <= KEPT_BYTES, context);
-    return { ...used, parameters: used.parameters.map((parameter) => evaluated.get(parameter) ?? parameter) } satisfies Module;
+    return {
+      ...used,
+      parameters: used.parameters.map((parameter) => evaluated.get(parameter) ?? parameter),
+    } satisfies Module;
   },
 };
 

@@ -1,4 +1,11 @@
-import { type Attributes, FunctionRewriter, type GraphFunction, type Node, type OpRegistry, type Value } from '@quaver/ir';
+import {
+  type Attributes,
+  FunctionRewriter,
+  type GraphFunction,
+  type Node,
+  type OpRegistry,
+  type Value,
+} from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { mapFunctions } from '../graph/edit-module.ts';
 import type { Pass } from '../pass.ts';

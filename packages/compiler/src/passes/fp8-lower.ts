@@ -18,7 +18,8 @@ import type { HighPrecision, Recipe } from '../recipe/recipe.ts';
  */
 export const fp8Lower: Pass = {
   name: 'fp8-lower',
-  description: 'Replaces precision requests by casts, scales and quantized products; names the ones that cannot be met.',
+  description:
+    'Replaces precision requests by casts, scales and quantized products; names the ones that cannot be met.',
   run(module) {
     if (!module.functions.some((fn) => fn.nodes.some((node) => readRequest(node)))) return module;
     const recipe = recipeOf(module);

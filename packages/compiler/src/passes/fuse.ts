@@ -30,7 +30,12 @@ function fuseFunction(fn: GraphFunction, registry: OpRegistry): GraphFunction {
       continue;
     }
     const origin = { location: node.location };
-    const results = rewriter.apply(registry.latest('core', candidate.op), candidate.operands, candidate.attributes, origin);
+    const results = rewriter.apply(
+      registry.latest('core', candidate.op),
+      candidate.operands,
+      candidate.attributes,
+      origin,
+    );
     rewriter.drop(node);
     for (const [i, value] of candidate.replaces.entries()) if (value) rewriter.replace(value, results[i]!);
   }

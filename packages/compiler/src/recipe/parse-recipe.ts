@@ -99,7 +99,9 @@ function findConflicts(recipe: Recipe): string[] {
     for (const [role, { granularity, scale, history }] of Object.entries(linear)) {
       const path = `${phase}.linear.${role}`;
       if (scale.dtype === 'f8e8m0fnu' && scale.rounding === 'none') {
-        conflicts.push(`${path}.scale.rounding is none but f8e8m0fnu holds powers of two only: pow2_up or pow2_nearest`);
+        conflicts.push(
+          `${path}.scale.rounding is none but f8e8m0fnu holds powers of two only: pow2_up or pow2_nearest`,
+        );
       }
       if ((granularity === 'delayed') !== (history !== undefined)) {
         conflicts.push(`${path}.history goes with granularity delayed, and only with it`);

@@ -1,5 +1,5 @@
-import { type AttentionPrecision, isUnified, type PhasePrecision, type Recipe } from './recipe.ts';
 import { parseRecipe, resolveRecipe } from './parse-recipe.ts';
+import { type AttentionPrecision, isUnified, type PhasePrecision, type Recipe } from './recipe.ts';
 
 /** What `--kv-cache`, `--attention` and `--lm-head` change about a recipe. */
 export interface RecipeOptions {

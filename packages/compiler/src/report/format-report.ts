@@ -16,13 +16,11 @@ export function formatReport(report: CompileReport): string {
       report.not_lowered.map(({ location, op, code, reason, hint }) => [location, op, code, `${reason}. ${hint}`]),
       ['location', 'op', 'code', 'reason and hint'],
     ),
-    section('Target', report.assignments.map((row) => [row.function, row.op, String(row.nodes), row.answer, row.reason]), [
-      'function',
-      'op',
-      'nodes',
-      'answer',
-      'reason',
-    ]),
+    section(
+      'Target',
+      report.assignments.map((row) => [row.function, row.op, String(row.nodes), row.answer, row.reason]),
+      ['function', 'op', 'nodes', 'answer', 'reason'],
+    ),
     section(
       'Passes',
       report.passes.map((pass) => [pass.name, pass.ms.toFixed(1), String(pass.nodes_before), String(pass.nodes_after)]),
@@ -41,7 +39,9 @@ function summary(report: CompileReport): string {
   ];
   if (weights) {
     const { count, ratio } = weights;
-    lines.push(`FP8 weights: ${count} tensors, ${megabytes(weights.bytes)} with scales, ${ratio.toFixed(3)} of their BF16 size`);
+    lines.push(
+      `FP8 weights: ${count} tensors, ${megabytes(weights.bytes)} with scales, ${ratio.toFixed(3)} of their BF16 size`,
+    );
   }
   return lines.join('\n');
 }
@@ -90,6 +90,11 @@ function section(title: string, rows: readonly (readonly string[])[], header?: r
   if (rows.length === 0) return '';
   const all = header ? [header, ...rows] : rows;
   const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  const lines = all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+  const lines = all.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
   return [title, ...lines.map((line) => `  ${line}`)].join('\n');
 }

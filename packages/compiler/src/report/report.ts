@@ -2,7 +2,7 @@
 import { type DType, dtypeBytes, type Module, type Node, type Parameter } from '@quaver/ir';
 import type { WeightStatistics } from '../folding/weight-statistics.ts';
 import { phaseOf } from '../graph/phase.ts';
-import { readLowered, readRefusal, readRequest, type Role } from '../lowering/annotations.ts';
+import { type Role, readLowered, readRefusal, readRequest } from '../lowering/annotations.ts';
 import type { PassContext } from '../pass.ts';
 import type { Phase } from '../recipe/recipe.ts';
 import { rowInvariance } from '../recipe/row-invariance.ts';
@@ -111,7 +111,10 @@ export function buildReport(
 }
 
 /** Describes nodes, one row per distinct description, with the functions that have it. */
-function collectPlaced<T extends Placed>(module: Module, describe: (node: Node) => Omit<T, 'functions'> | undefined): T[] {
+function collectPlaced<T extends Placed>(
+  module: Module,
+  describe: (node: Node) => Omit<T, 'functions'> | undefined,
+): T[] {
   const rows = new Map<string, { row: Omit<T, 'functions'>; functions: Set<string> }>();
   for (const fn of module.functions) {
     for (const node of fn.nodes) {

@@ -176,7 +176,11 @@ export class FunctionRewriter {
     });
   }
 
-  #shared(kind: 'parameter' | 'state', list: Value[], item: { readonly name: string; readonly type: TensorType }): Value {
+  #shared(
+    kind: 'parameter' | 'state',
+    list: Value[],
+    item: { readonly name: string; readonly type: TensorType },
+  ): Value {
     const known = list.find((value) => value.ref === item.name);
     if (known) return this.resolve(known);
     const name = this.#uniqueName(item.name.replaceAll(/[^A-Za-z0-9_.]/g, '_'));
