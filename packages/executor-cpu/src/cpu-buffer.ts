@@ -1,4 +1,4 @@
-import type { BufferUsage, DeviceBuffer } from '@quaver/executor';
+import { type BufferUsage, type DeviceBuffer, hostBytes } from '@quaver/executor';
 import { QuaverError } from '@quaver/numerics';
 import type { KernelFormat, Kernels } from './kernels.ts';
 import type { WasmHeap } from './wasm-heap.ts';
@@ -23,7 +23,7 @@ export class CpuBuffer implements DeviceBuffer {
     this.heap = heap;
     this.byteLength = byteLength;
     this.usage = usage;
-    if (usage === 'parameter') this.#host = new Uint8Array(byteLength);
+    if (usage === 'parameter') this.#host = hostBytes(byteLength);
     else {
       this.#pointer = heap.allocate(byteLength);
       heap.view(this.#pointer, byteLength).fill(0);
@@ -76,7 +76,12 @@ export class CpuBuffer implements DeviceBuffer {
     const known = this.#derived.get(form);
     if (known !== undefined) return known;
     const pointer = this.heap.allocate(byteLength);
-    make(pointer);
+    try {
+      make(pointer);
+    } catch (error) {
+      this.heap.release(pointer);
+      throw error;
+    }
     this.#derived.set(form, pointer);
     return pointer;
   }

@@ -3,6 +3,7 @@ import {
   type BufferUsage,
   type Capabilities,
   checkUpload,
+  chooseDevice,
   type DeviceBuffer,
   type DeviceInfo,
   type DeviceLost,
@@ -15,6 +16,7 @@ import {
   type Program,
   SubmissionQueue,
   type Support,
+  throwIfAborted,
 } from '@quaver/executor';
 import { coreOps, type GraphFunction, type Node } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
@@ -24,18 +26,16 @@ import { type Kernels, loadKernels } from './kernels.ts';
 import { CpuProgram, profileEvents } from './program.ts';
 import { WasmHeap } from './wasm-heap.ts';
 
-const device: DeviceInfo = {
-  id: 'wasm',
-  name: 'CPU (WebAssembly SIMD, 1 thread)',
-  details: { isa: 'wasm-simd128', threads: 1 },
-};
+const devices: readonly [DeviceInfo] = [
+  { id: 'wasm', name: 'CPU (WebAssembly SIMD, 1 thread)', details: { isa: 'wasm-simd128', threads: 1 } },
+];
 
 const wasmBytes = 2 ** 32 - 65536;
 
 /** Runs lowered graphs with WebAssembly SIMD kernels in the canonical order: the reference executor's bits. */
 class CpuExecutor implements Executor {
   readonly id = 'cpu';
-  readonly device: DeviceInfo = device;
+  readonly device: DeviceInfo;
   readonly capabilities: Capabilities = {
     dtypes: {
       f32: 'native',
@@ -59,7 +59,8 @@ class CpuExecutor implements Executor {
   readonly #heap: WasmHeap;
   readonly #times: Map<Node, number> | undefined;
 
-  constructor(kernels: Kernels, profile: boolean) {
+  constructor(device: DeviceInfo, kernels: Kernels, profile: boolean) {
+    this.device = device;
     this.#kernels = kernels;
     this.#heap = new WasmHeap(kernels);
     this.#times = profile ? new Map() : undefined;
@@ -77,11 +78,14 @@ class CpuExecutor implements Executor {
     return support ?? { ok: false, code: 'composite', reason: `${node.op} has no kernel; its body is run` };
   }
 
-  async compile(fn: GraphFunction): Promise<Program> {
+  async compile(fn: GraphFunction, signal?: AbortSignal): Promise<Program> {
+    this.#queue.assertOpen();
+    throwIfAborted(signal);
     return new CpuProgram(fn, this.#kernels, this.#heap, coreOps);
   }
 
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer {
+    this.#queue.assertOpen();
     return new CpuBuffer(this.#heap, byteLength, usage);
   }
 
@@ -95,7 +99,10 @@ class CpuExecutor implements Executor {
   }
 
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
-    return this.#queue.submit(() => (program as CpuProgram).run(bindings, signal, this.#times));
+    if (!(program instanceof CpuProgram && program.heap === this.#heap)) {
+      throw new QuaverError('program-foreign', `program '${program.name}' was compiled by another executor`);
+    }
+    return this.#queue.submit(() => program.run(bindings, signal, this.#times));
   }
 
   wait(fence: Fence): Promise<void> {
@@ -112,13 +119,17 @@ class CpuExecutor implements Executor {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#queue.idle();
+    await this.#queue.close();
   }
 }
 
 export const cpuPlugin: ExecutorPlugin = {
   apiVersion: 1,
   id: 'cpu',
-  listDevices: () => Promise.resolve([device]),
-  open: async (options: ExecutorOptions = {}) => new CpuExecutor(await loadKernels(), options.profile ?? false),
+  listDevices: async () => devices,
+  open: async (options: ExecutorOptions = {}) => {
+    const device = chooseDevice('cpu', devices, options);
+    throwIfAborted(options.signal);
+    return new CpuExecutor(device, await loadKernels(), options.profile ?? false);
+  },
 };

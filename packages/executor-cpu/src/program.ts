@@ -4,11 +4,12 @@
  */
 import {
   type Bindings,
+  nodeError,
   nodeView,
   type ProfileEvent,
   type Program,
+  TurnClock,
   throwIfAborted,
-  yieldToEventLoop,
 } from '@quaver/executor';
 import {
   bindType,
@@ -29,8 +30,6 @@ import { findKernel } from './kernel-table.ts';
 import type { Kernels } from './kernels.ts';
 import type { WasmHeap } from './wasm-heap.ts';
 
-/** The event loop gets a turn when this much time has passed: signals, timers and progress go on. */
-const turnMilliseconds = 15;
 const keptBindings = 4;
 
 interface BoundNode {
@@ -42,16 +41,19 @@ interface BoundProgram {
   readonly key: string;
   readonly buffers: readonly CpuBuffer[];
   readonly nodes: readonly BoundNode[];
+  /** Run after the nodes: what reaches an output or a state from elsewhere. */
+  readonly copies: readonly Step[];
   readonly blocks: readonly number[];
 }
 
 export class CpuProgram implements Program {
   readonly name: string;
+  readonly heap: WasmHeap;
   readonly #fn: GraphFunction;
   readonly #kernels: Kernels;
-  readonly #heap: WasmHeap;
   readonly #registry: OpRegistry;
   #bound: BoundProgram[] = [];
+  #disposed = false;
 
   constructor(fn: GraphFunction, kernels: Kernels, heap: WasmHeap, registry: OpRegistry) {
     if (!fn.plan) {
@@ -62,30 +64,32 @@ export class CpuProgram implements Program {
     this.name = fn.name;
     this.#fn = fn;
     this.#kernels = kernels;
-    this.#heap = heap;
+    this.heap = heap;
     this.#registry = registry;
   }
 
   /** Runs once; gives the event loop a turn now and then. Adds to `profile` when given. */
   async run(bindings: Bindings, signal: AbortSignal | undefined, profile?: Map<Node, number>): Promise<void> {
     throwIfAborted(signal);
-    const { nodes } = this.#bind(bindings);
-    let turn = performance.now();
+    if (this.#disposed) throw new QuaverError('program-disposed', `program '${this.name}' is used after dispose()`);
+    const { nodes, copies } = this.#bind(bindings);
+    const clock = new TurnClock();
     for (const { node, steps } of nodes) {
       const start = profile ? performance.now() : 0;
       for (const step of steps) {
-        step();
-        if (performance.now() - turn > turnMilliseconds) {
-          await yieldToEventLoop();
+        runStep(node, step);
+        if (clock.isDue) {
+          await clock.turn();
           throwIfAborted(signal);
-          turn = performance.now();
         }
       }
       if (profile) profile.set(node, (profile.get(node) ?? 0) + performance.now() - start);
     }
+    for (const copy of copies) copy();
   }
 
   dispose(): void {
+    this.#disposed = true;
     for (const bound of this.#bound) this.#release(bound);
     this.#bound = [];
   }
@@ -108,17 +112,17 @@ export class CpuProgram implements Program {
       this.#release(stale);
       this.#bound.splice(this.#bound.indexOf(stale), 1);
     }
-    const binder = new Binder(this.#fn, bindings, this.#kernels, this.#heap, this.#registry);
+    const binder = new Binder(this.#fn, bindings, this.#kernels, this.heap, this.#registry);
     try {
-      return { key, buffers, nodes: binder.bindAll(), blocks: binder.blocks };
+      return { key, buffers, ...binder.bindAll(), blocks: binder.blocks };
     } catch (error) {
-      for (const block of binder.blocks) this.#heap.release(block);
+      for (const block of binder.blocks) this.heap.release(block);
       throw error;
     }
   }
 
   #release(bound: BoundProgram): void {
-    for (const block of bound.blocks) this.#heap.release(block);
+    for (const block of bound.blocks) this.heap.release(block);
   }
 
   #buffers(bindings: Bindings): CpuBuffer[] {
@@ -127,15 +131,24 @@ export class CpuProgram implements Program {
       ...fn.inputs.map((value) => bindings.inputs[value.name]),
       ...fn.parameters.map((value) => bindings.parameters[value.ref!]),
       ...fn.states.map((value) => bindings.states[value.ref!]),
+      ...fn.updates.map(({ state }) => bindings.states[state]),
       ...fn.outputs.map((output) => bindings.outputs[output.name]),
     ];
     return named.map((buffer) => {
-      if (buffer instanceof CpuBuffer && buffer.heap === this.#heap) return buffer;
+      if (buffer instanceof CpuBuffer && buffer.heap === this.heap) return buffer;
       throw new QuaverError(
         buffer ? 'buffer-foreign' : 'binding-missing',
         buffer ? 'a bound buffer belongs to another executor' : `function '${fn.name}' was not given all its buffers`,
       );
     });
+  }
+}
+
+function runStep(node: Node, step: Step): void {
+  try {
+    step();
+  } catch (error) {
+    throw nodeError(node, error);
   }
 }
 
@@ -149,6 +162,7 @@ class Binder {
   readonly #registry: OpRegistry;
   readonly #places = new Map<Value, Place>();
   readonly #slots: number[] = [];
+  readonly #snapshots: Step[] = [];
   readonly #copies: Step[] = [];
   #scratchBytes = 0;
   #scratchPointer = 0;
@@ -161,15 +175,13 @@ class Binder {
     this.#registry = registry;
   }
 
-  bindAll(): BoundNode[] {
+  bindAll(): Pick<BoundProgram, 'nodes' | 'copies'> {
     this.#placeBuffers();
     this.#placeSlots();
     this.#placeResultsInBuffers();
     const nodes = this.#fn.nodes.map((node) => ({ node, steps: this.#steps(node) }));
     if (this.#scratchBytes > 0) this.#scratchPointer = this.#allocate(this.#scratchBytes);
-    const last = nodes.at(-1);
-    if (last && this.#copies.length > 0) nodes.push({ node: last.node, steps: this.#copies });
-    return nodes;
+    return { nodes, copies: [...this.#snapshots, ...this.#copies] };
   }
 
   #placeBuffers(): void {
@@ -219,7 +231,20 @@ class Binder {
     }
     const target = buffer as CpuBuffer;
     const bytes = this.#byteLength(value);
-    this.#copies.push(() => this.#heap.bytes.copyWithin(target.pointer(), source.pointer(), source.pointer() + bytes));
+    // A state that another state takes over may itself be overwritten first: two that swap, for example.
+    const stable = value.kind === 'state' ? this.#snapshot(source, bytes) : source;
+    this.#copies.push(() => this.#copy(stable, target, bytes));
+  }
+
+  #snapshot(source: Place, bytes: number): Pick<Place, 'pointer'> {
+    const pointer = this.#allocate(bytes);
+    const snapshot = { pointer: () => pointer };
+    this.#snapshots.push(() => this.#copy(source, snapshot, bytes));
+    return snapshot;
+  }
+
+  #copy(from: Pick<Place, 'pointer'>, to: Pick<Place, 'pointer'>, bytes: number): void {
+    this.#heap.bytes.copyWithin(to.pointer(), from.pointer(), from.pointer() + bytes);
   }
 
   #placeBuffer(value: Value, buffer: Bindings['inputs'][string] | undefined): void {

@@ -50,7 +50,10 @@ export class WasmHeap {
       this.#sizes.set(start, size);
       return start;
     }
-    const start = this.#end;
+    // A free block at the end of memory is made larger instead of left behind as a hole.
+    const tail = this.#free.at(-1);
+    const extended = tail !== undefined && tail.start + tail.size === this.#end;
+    const start = extended ? tail.start : this.#end;
     try {
       this.#kernels.reserve(start + size);
     } catch (cause) {
@@ -59,6 +62,7 @@ export class WasmHeap {
         cause,
       });
     }
+    if (extended) this.#free.pop();
     this.#end = start + size;
     this.#sizes.set(start, size);
     return start;
