@@ -1,7 +1,9 @@
-import { GraphBuilder, type Module, type Parameter, type TensorData, type Value } from '@quaver/ir';
+import { coreOps, GraphBuilder, type Module, type Parameter, type TensorData, type Value } from '@quaver/ir';
 import { f8e4m3fn, QuantizationStats } from '@quaver/numerics';
 import { describe, expect, it } from 'vitest';
-import { builtInRecipes, compile, withOptions } from '../src/index.ts';
+import { FoldedData } from '../src/folding/folded-data.ts';
+import { builtInRecipes, compile, formatReport, withOptions } from '../src/index.ts';
+import { emitKeeping } from '../src/passes/emit.ts';
 import { randomNumbers, smallLlama } from './fixtures/small-llama.ts';
 
 /** Counts how often and by how many readers at once the bytes are asked for. */
@@ -124,6 +126,30 @@ function roundBits(x: number): number {
   return bits + 0x7fff + ((bits >>> 16) & 1);
 }
 
+describe('emit', () => {
+  it('gives the same bytes and statistics whether they stay in memory or are computed again', async () => {
+    const { module } = await compile(smallLlama(), { recipe: 'mxfp8', stopAfter: 'plan-memory' });
+    const run = async (keptBytes: number) => {
+      const weightStatistics = new Map();
+      const recipe = builtInRecipes.get('mxfp8')!;
+      const nothing = { target: undefined, signal: undefined, onProgress: undefined, assignments: [] };
+      const context = { recipe, registry: coreOps, weightStatistics, ...nothing };
+      const emitted = await emitKeeping(keptBytes).run(module, context);
+      const tensors: Record<string, Uint8Array> = {};
+      for (const { name, data } of emitted.parameters) tensors[name] = (await data!.read()).slice();
+      const inMemory = emitted.parameters.filter(({ data }) => !(data instanceof FoldedData)).length;
+      return { tensors, weightStatistics, inMemory };
+    };
+    const [kept, again] = [await run(1e9), await run(0)];
+    expect(again.tensors).toEqual(kept.tensors);
+    expect(again.weightStatistics).toEqual(kept.weightStatistics);
+    expect(kept.weightStatistics.size).toBe(14);
+    // The embedding table and the two RoPE tables were never folded.
+    expect([kept.inMemory, again.inMemory]).toEqual([kept.inMemory, 3]);
+    expect(kept.inMemory).toBe(Object.keys(kept.tensors).length);
+  });
+});
+
 describe('names', () => {
   const namesOf = async (options: Parameters<typeof withOptions>[1], tied: boolean) => {
     const { module } = await compile(smallLlama({ dtype: 'f32', tied }), { recipe: withOptions('fp8-block', options) });
@@ -210,6 +236,7 @@ describe('statistics of weights', () => {
       expect([scale_min, scale_max]).toEqual([Math.min(...scales), Math.max(...scales)]);
       expect(counts.underflow).toBeGreaterThan(0);
       expect(counts.non_finite).toBe(1);
+      expect(formatReport(report)).toContain(' dB, 1 not finite');
     });
   }
 });

@@ -4,11 +4,17 @@ import { builtInRecipes, parseRecipe, type Recipe, resolveRecipe, rowInvariance,
 import { globPattern, keepMatcher } from '../src/recipe/keep-rules.ts';
 
 const block = builtInRecipes.get('fp8-block')!;
-const changed = (edit: (recipe: Record<string, never>) => void): unknown => {
-  const copy = JSON.parse(JSON.stringify(block));
-  edit(copy);
-  return copy;
-};
+type Json = { [key: string]: Json | unknown };
+
+/** `fp8-block` as JSON with the field at a path set, or removed when the value is undefined. */
+function changed(path: string, value: unknown): unknown {
+  const copy: Json = JSON.parse(JSON.stringify(block));
+  const keys = path.split('.');
+  const last = keys.pop()!;
+  const parent = keys.reduce((node, key) => node[key] as Json, copy);
+  parent[last] = value;
+  return JSON.parse(JSON.stringify(copy));
+}
 
 describe('built-in recipes', () => {
   it('are the table of the numerics document', () => {
@@ -73,60 +79,52 @@ describe('parseRecipe', () => {
 
   const wrong: [string, unknown, RegExp][] = [
     ['not an object', 5, /recipe: .*expected object/i],
-    ['a missing field', changed((r) => delete r.train), /train: .*expected object/i],
-    ['an unknown field', changed((r) => Object.assign(r, { kvcache: 'fp8' })), /recipe: unknown field kvcache/],
+    ['a missing field', changed('train', undefined), /train: .*expected object/i],
+    ['an unknown field', changed('kvcache', 'fp8'), /recipe: unknown field kvcache/],
     [
       'an unknown format',
-      changed((r) => Object.assign(r.generate.linear.input, { format: 'fp8' })),
+      changed('generate.linear.input.format', 'fp8'),
       /generate\.linear\.input\.format: expected one of f8e4m3fn, f8e5m2/,
     ],
     [
       'an unknown word for a linear layer',
-      changed((r) => Object.assign(r.train, { linear: 'fp16' })),
+      changed('train.linear', 'fp16'),
       /train\.linear: expected one of f32, bf16, or train\.linear: .*object/,
     ],
     [
       'a block of three',
-      changed((r) => Object.assign(r.generate.linear.weight, { granularity: { block: [1, 2, 3] } })),
+      changed('generate.linear.weight.granularity', { block: [1, 2, 3] }),
       /generate\.linear\.weight\.granularity\.block: /,
     ],
     [
       'a negative block',
-      changed((r) => Object.assign(r.generate.linear.weight, { granularity: { block: [-1, 2] } })),
+      changed('generate.linear.weight.granularity', { block: [-1, 2] }),
       /generate\.linear\.weight\.granularity\.block\.0: /,
     ],
-    [
-      'a keep rule without a condition',
-      changed((r) => Object.assign(r, { keep: [{ precision: 'bf16' }] })),
-      /keep\.0\.match: .*first_layers/s,
-    ],
-    ['too many asterisks', changed((r) => Object.assign(r, { keep: [{ match: '*a'.repeat(9) }] })), /8 asterisks/],
+    ['a keep rule without a condition', changed('keep', [{ precision: 'bf16' }]), /keep\.0\.match: .*first_layers/s],
+    ['too many asterisks', changed('keep', [{ match: '*a'.repeat(9) }]), /8 asterisks/],
     [
       'an E8M0 scale without rounding',
-      changed((r) => Object.assign(r.generate.linear.input, { scale: { rounding: 'none', dtype: 'f8e8m0fnu' } })),
+      changed('generate.linear.input.scale', { rounding: 'none', dtype: 'f8e8m0fnu' }),
       /generate\.linear\.input\.scale\.rounding/,
     ],
     [
       'delayed weights',
-      changed((r) => Object.assign(r.generate.linear.weight, { granularity: 'delayed', history: {} })),
+      changed('generate.linear.weight.granularity', 'delayed'),
       /generate\.linear\.weight\.granularity is delayed/,
     ],
     [
       'delayed inputs without a history',
-      changed((r) => Object.assign(r.generate.linear.input, { granularity: 'delayed' })),
+      changed('generate.linear.input.granularity', 'delayed'),
       /generate\.linear\.input\.history/,
     ],
     [
       'blocks that do not divide',
-      changed((r) => Object.assign(r.generate.linear.input, { granularity: { block: [1, 48] } })),
+      changed('generate.linear.input.granularity', { block: [1, 48] }),
       /generate\.linear: blocks of 48 \(input\) and 128 \(weight\)/,
     ],
-    [
-      'an f32 cache for bf16 attention',
-      changed((r) => Object.assign(r.train, { kv_cache: 'f32' })),
-      /train\.kv_cache is f32/,
-    ],
-    ['FP8 attention over a bf16 cache', changed((r) => Object.assign(r.train, { attention: 'fp8' })), /FP8 cache/],
+    ['an f32 cache for bf16 attention', changed('train.kv_cache', 'f32'), /train\.kv_cache is f32/],
+    ['FP8 attention over a bf16 cache', changed('train.attention', 'fp8'), /FP8 cache/],
   ];
   for (const [what, source, message] of wrong) {
     it(`refuses ${what}, naming the path`, () => {

@@ -17,7 +17,7 @@ import { attributesText } from '../graph/attribute-text.ts';
 /** A parameter, or an op applied to expressions. */
 export type Expression = ParameterExpression | OpExpression;
 
-export interface ParameterExpression {
+interface ParameterExpression {
   readonly kind: 'parameter';
   readonly id: number;
   readonly type: ConcreteType;
@@ -67,13 +67,14 @@ export class ExpressionTable {
     for (const node of fn.nodes) {
       const operands = node.operands.map((value) => value && found.get(value));
       const complete = operands.length > 0 && operands.every((operand, i) => operand || !node.operands[i]);
-      if (complete && this.#foldable(node)) found.set(node.results[0]!, this.#apply(node, operands));
+      if (!complete) continue;
+      const op = this.#registry.get(node.domain, node.op, node.version);
+      if (foldable(node, op)) found.set(node.results[0]!, this.#apply(node, op, operands));
     }
     return found;
   }
 
-  #apply(node: Node, operands: readonly (Expression | undefined)[]): Expression {
-    const op = this.#registry.get(node.domain, node.op, node.version);
+  #apply(node: Node, op: OpDefinition, operands: readonly (Expression | undefined)[]): Expression {
     const type = node.results[0]!.type as ConcreteType;
     const ids = operands.map((operand) => operand?.id ?? '-').join();
     const key = `${node.domain}.${node.op}@${node.version}(${ids}){${attributesText(node.attributes)}}`;
@@ -87,20 +88,17 @@ export class ExpressionTable {
     this.#interned.set(key, expression);
     return expression;
   }
+}
 
-  /**
-   * Never through `dequantize` or a conversion from or to FP8: that would put high-precision weights where FP8 ones were.
-   * Never what has more elements than it is made from: a broadcast is cheaper to make again than to store.
-   */
-  #foldable(node: Node): boolean {
-    const op = this.#registry.get(node.domain, node.op, node.version);
-    if (op.isComposite || node.results.length !== 1) return false;
-    const [x] = node.operands;
-    if (node.op === 'convert')
-      return !fp8DTypes.includes(x!.type.dtype) && !fp8DTypes.includes(node.results[0]!.type.dtype);
-    if (op.traits.includes('fold-barrier') && node.op !== 'quantize') return false;
-    const size = (value: Value) => concreteElementCount(value.type as ConcreteType);
-    const largest = Math.max(...node.operands.map((value) => (value ? size(value) : 0)));
-    return size(node.results[0]!) <= largest;
-  }
+/**
+ * Never through `dequantize` or a conversion from or to FP8: that would put high-precision weights where FP8 ones were.
+ * Never what has more elements than it is made from: a broadcast is cheaper to make again than to store.
+ */
+function foldable(node: Node, op: OpDefinition): boolean {
+  if (op.isComposite || node.results.length !== 1) return false;
+  const types = [node.operands[0]!.type, node.results[0]!.type];
+  if (node.op === 'convert') return !types.some(({ dtype }) => fp8DTypes.includes(dtype));
+  if (op.traits.includes('fold-barrier') && node.op !== 'quantize') return false;
+  const size = (value: Value) => concreteElementCount(value.type as ConcreteType);
+  return size(node.results[0]!) <= Math.max(...node.operands.map((value) => (value ? size(value) : 0)));
 }

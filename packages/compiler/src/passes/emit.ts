@@ -10,22 +10,29 @@ const KEPT_BYTES = 1024 ** 3;
 /** How long the pass works, in milliseconds, before it lets timers and signals run. */
 const TURN_MS = 50;
 
-export const emit: Pass = {
-  name: 'emit',
-  description:
-    'Evaluates folded weights one after another, measures what quantizing them cost, and drops unused tensors.',
-  async run(module, context) {
-    const used = dropUnusedTensors(module);
-    const folded = used.parameters.filter(({ data }) => data instanceof FoldedData);
-    if (folded.length === 0) return used;
-    const bytes = folded.reduce((total, { data }) => total + data!.byteLength, 0);
-    const evaluated = await evaluateAll(folded, bytes <= KEPT_BYTES, context);
-    return {
-      ...used,
-      parameters: used.parameters.map((parameter) => evaluated.get(parameter) ?? parameter),
-    } satisfies Module;
-  },
-};
+export const emit: Pass = emitKeeping(KEPT_BYTES);
+
+/** The pass with another limit on what stays in memory. */
+export function emitKeeping(keptBytes: number): Pass {
+  return {
+    name: 'emit',
+    description:
+      'Evaluates folded weights one after another, measures what quantizing them cost, and drops unused tensors.',
+    run: (module, context) => emitModule(module, keptBytes, context),
+  };
+}
+
+async function emitModule(module: Module, keptBytes: number, context: PassContext): Promise<Module> {
+  const used = dropUnusedTensors(module);
+  const folded = used.parameters.filter(({ data }) => data instanceof FoldedData);
+  if (folded.length === 0) return used;
+  const bytes = folded.reduce((total, { data }) => total + data!.byteLength, 0);
+  const evaluated = await evaluateAll(folded, bytes <= keptBytes, context);
+  return {
+    ...used,
+    parameters: used.parameters.map((parameter) => evaluated.get(parameter) ?? parameter),
+  } satisfies Module;
+}
 
 async function evaluateAll(
   folded: readonly Parameter[],

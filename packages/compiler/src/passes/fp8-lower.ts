@@ -20,12 +20,14 @@ export const fp8Lower: Pass = {
   name: 'fp8-lower',
   description:
     'Replaces precision requests by casts, scales and quantized products; names the ones that cannot be met.',
-  run(module) {
+  run(module, { registry }) {
     if (!module.functions.some((fn) => fn.nodes.some((node) => readRequest(node)))) return module;
     const recipe = recipeOf(module);
     const caches = planCaches(module, recipe);
     const added = new Map<string, StateVariable>();
-    const functions = module.functions.map((fn) => lowerFunction(fn, module, recipe, caches, added));
+    const functions = module.functions.map((fn) =>
+      lowerFunction(new FunctionRewriter(fn, registry), module, recipe, caches, added),
+    );
     const metadata = { ...module.metadata, lowered: recipe.name };
     return { ...module, functions, states: [...cacheStates(module, caches), ...added.values()], metadata };
   },
@@ -53,13 +55,13 @@ function cacheStates(module: Module, caches: CachePlan): StateVariable[] {
 }
 
 function lowerFunction(
-  fn: GraphFunction,
+  rewriter: FunctionRewriter,
   module: Module,
   recipe: Recipe,
   caches: CachePlan,
   added: Map<string, StateVariable>,
 ): GraphFunction {
-  const rewriter = new FunctionRewriter(fn);
+  const fn = rewriter.source;
   const phase = recipe[phaseOf(module, fn.name)];
   const attention = new AttentionLowering(rewriter, caches);
   const addState = (state: StateVariable) => added.set(state.name, state);

@@ -3,7 +3,7 @@
  * Only the passes `annotate-precision` and `fp8-lower` read it. Executors never do.
  */
 
-export type ScaleRoundingName = 'none' | 'pow2_up' | 'pow2_nearest';
+type ScaleRoundingName = 'none' | 'pow2_up' | 'pow2_nearest';
 
 /**
  * Which elements share a scale.

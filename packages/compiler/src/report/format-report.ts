@@ -69,7 +69,7 @@ function linearTable(linears: readonly LinearReport[]): readonly (readonly strin
           `${s.scale_min.toExponential(1)} to ${s.scale_max.toExponential(1)}`,
           `${s.saturated_percent.toFixed(2)} %`,
           `${s.underflow_percent.toFixed(2)} %`,
-          `${s.snr_db.toFixed(1)} dB`,
+          `${s.snr_db.toFixed(1)} dB${s.non_finite > 0 ? `, ${s.non_finite} not finite` : ''}`,
         ]
       : []),
   ]);
