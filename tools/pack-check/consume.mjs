@@ -78,10 +78,14 @@ if (counts.failed === 0) {
       return mustSucceed(await asUser(hostNode, 'node.mjs', ...specifiers), `node.mjs ${specifiers.join(' ')}`).trim();
     });
   }
-  await test('npx quaver --version', async () => {
+  await test('npx quaver --version and npx quaver doctor --json', async () => {
+    const quaver = async (...args) => {
+      const result = await asUser('npx', '--no-install', 'quaver', ...args);
+      return mustSucceed(result, `quaver ${args.join(' ')}`);
+    };
     const { version } = packages.get('@quaver/cli').manifest;
-    const printed = mustSucceed(await asUser('npx', '--no-install', 'quaver', '--version'), 'quaver --version').trim();
-    if (printed !== version) throw new Error(`expected ${version}, found: ${printed}`);
+    const printed = [(await quaver('--version')).trim(), JSON.parse(await quaver('doctor', '--json')).version];
+    if (printed.some((each) => each !== version)) throw new Error(`expected ${version}, found: ${printed.join(', ')}`);
   });
   await test('a browser bundle of the portable packages runs without Node', () => runBundle(folder));
 }

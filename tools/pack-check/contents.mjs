@@ -29,7 +29,7 @@ export function contentProblems(folder) {
     if (forbidden.test(file)) problems.push(`${file}: must not be published`);
     const compiled = /^dist\/(.*)\.(d\.ts|js)(\.map)?$/.exec(file);
     if (compiled && !existsSync(path.join(folder, 'src', `${compiled[1]}.ts`)))
-      problems.push(`${file}: has no source in src (left over from an earlier build? delete dist and build again)`);
+      problems.push(`${file}: has no source in src`);
     const text = readFileSync(at, 'latin1');
     for (const place of machinePaths)
       if (text.includes(place)) problems.push(`${file}: contains the path of this machine, ${place}`);

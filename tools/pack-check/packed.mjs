@@ -1,5 +1,5 @@
 /** @file The published packages: their manifests, and the tarballs that a release would upload. */
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { root, run } from '../process.mjs';
 
@@ -17,8 +17,17 @@ export function publishedPackages() {
 export const tarballOf = ({ name, version }) =>
   path.join(tarballs, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
 
-/** Packs every published package into `tarballs`, as pnpm would publish it. */
+/** Deletes what an earlier build left in dist of sources that were since renamed or deleted: tsc does not. */
+function removeLeftovers(folder) {
+  for (const file of readdirSync(path.join(folder, 'dist'), { recursive: true })) {
+    const source = file.replace(/\.(d\.ts|js)(\.map)?$/, '.ts');
+    if (source !== file && !existsSync(path.join(folder, 'src', source))) rmSync(path.join(folder, 'dist', file));
+  }
+}
+
+/** Packs every published package into `tarballs`, as pnpm would publish it. The packages must be built. */
 export async function packAll() {
+  for (const { folder } of publishedPackages().values()) removeLeftovers(folder);
   rmSync(tarballs, { recursive: true, force: true });
   mkdirSync(tarballs, { recursive: true });
   const { packageManager } = readJson(path.join(root, 'package.json'));
