@@ -84,6 +84,10 @@ class CpuExecutor implements Executor {
     return new CpuProgram(fn, this.#kernels, this.#heap, coreOps);
   }
 
+  async prepare(program: Program, parameters: Bindings['parameters'], signal?: AbortSignal): Promise<void> {
+    await this.#ownProgram(program).prepare(parameters, signal);
+  }
+
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer {
     this.#queue.assertOpen();
     return new CpuBuffer(this.#heap, byteLength, usage);
@@ -99,10 +103,8 @@ class CpuExecutor implements Executor {
   }
 
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
-    if (!(program instanceof CpuProgram && program.heap === this.#heap)) {
-      throw new QuaverError('program-foreign', `program '${program.name}' was compiled by another executor`);
-    }
-    return this.#queue.submit(() => program.run(bindings, signal, this.#times));
+    const own = this.#ownProgram(program);
+    return this.#queue.submit(() => own.run(bindings, signal, this.#times));
   }
 
   wait(fence: Fence): Promise<void> {
@@ -111,6 +113,11 @@ class CpuExecutor implements Executor {
 
   profile(): readonly ProfileEvent[] {
     return profileEvents(this.#times ?? new Map());
+  }
+
+  #ownProgram(program: Program): CpuProgram {
+    if (program instanceof CpuProgram && program.heap === this.#heap) return program;
+    throw new QuaverError('program-foreign', `program '${program.name}' was compiled by another executor`);
   }
 
   #own(buffer: DeviceBuffer): CpuBuffer {

@@ -36,6 +36,8 @@ export type Step = () => void;
 export interface CpuKernel {
   readonly op: string;
   readonly version: number;
+  /** Index of the operand that the kernel reads packed: weights [N, K] in f32, BF16 or FP8. */
+  readonly packedOperand?: number;
   supports(node: NodeView): Support;
   steps(call: KernelCall): readonly Step[];
 }

@@ -4,6 +4,7 @@
  */
 import {
   type Bindings,
+  type DeviceBuffer,
   nodeError,
   nodeView,
   type ProfileEvent,
@@ -27,7 +28,7 @@ import { CpuBuffer } from './cpu-buffer.ts';
 import { evaluatedSteps } from './evaluated-kernel.ts';
 import type { KernelCall, Place, Scratch, Step } from './kernel.ts';
 import { findKernel } from './kernel-table.ts';
-import type { Kernels } from './kernels.ts';
+import type { KernelFormat, Kernels } from './kernels.ts';
 import type { WasmHeap } from './wasm-heap.ts';
 
 const keptBindings = 4;
@@ -66,6 +67,21 @@ export class CpuProgram implements Program {
     this.#kernels = kernels;
     this.heap = heap;
     this.#registry = registry;
+  }
+
+  /** Packs the parameters that kernels read packed. */
+  async prepare(parameters: Bindings['parameters'], signal: AbortSignal | undefined): Promise<void> {
+    const clock = new TurnClock();
+    for (const node of this.#fn.nodes) {
+      const view = nodeView(node);
+      const kernel = findKernel(view);
+      const weights = node.operands[kernel?.packedOperand ?? Number.NaN];
+      if (weights?.kind !== 'parameter' || !kernel?.supports(view).ok) continue;
+      const [n, k] = weights.type.shape as readonly [number, number];
+      this.#own(parameters[weights.ref!]).packed(this.#kernels, weights.type.dtype as KernelFormat, n, k);
+      if (clock.isDue) await clock.turn();
+      throwIfAborted(signal);
+    }
   }
 
   /** Runs once; gives the event loop a turn now and then. Adds to `profile` when given. */
@@ -134,13 +150,15 @@ export class CpuProgram implements Program {
       ...fn.updates.map(({ state }) => bindings.states[state]),
       ...fn.outputs.map((output) => bindings.outputs[output.name]),
     ];
-    return named.map((buffer) => {
-      if (buffer instanceof CpuBuffer && buffer.heap === this.heap) return buffer;
-      throw new QuaverError(
-        buffer ? 'buffer-foreign' : 'binding-missing',
-        buffer ? 'a bound buffer belongs to another executor' : `function '${fn.name}' was not given all its buffers`,
-      );
-    });
+    return named.map((buffer) => this.#own(buffer));
+  }
+
+  #own(buffer: DeviceBuffer | undefined): CpuBuffer {
+    if (buffer instanceof CpuBuffer && buffer.heap === this.heap) return buffer;
+    throw new QuaverError(
+      buffer ? 'buffer-foreign' : 'binding-missing',
+      buffer ? 'a bound buffer belongs to another executor' : `function '${this.name}' was not given all its buffers`,
+    );
   }
 }
 

@@ -87,6 +87,11 @@ export interface Executor extends AsyncDisposable {
   supports(node: NodeView): Support;
   /** `fn` is verified, legalized for this executor and has a memory plan. */
   compile(fn: GraphFunction, signal?: AbortSignal): Promise<Program>;
+  /**
+   * Brings parameters into the form in which the program reads them, so that the first run is as fast as the others.
+   * An executor that has nothing to prepare leaves this out.
+   */
+  prepare?(program: Program, parameters: Bindings['parameters'], signal?: AbortSignal): Promise<void>;
   /** @throws QuaverError `executor-out-of-memory` */
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer;
   upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void>;

@@ -83,6 +83,7 @@ export class Session implements AsyncDisposable {
     try {
       for (const name of new Set(functions)) await session.#compile(name, registry, signal);
       await session.#load(options);
+      await session.#prepare(signal);
     } catch (error) {
       await session[Symbol.asyncDispose]();
       // Readers of parameters may throw the signal's own reason.
@@ -147,7 +148,7 @@ export class Session implements AsyncDisposable {
         const bindings: Bindings = {
           symbols,
           inputs: await this.#upload(fn, inputs),
-          parameters: Object.fromEntries(fn.parameters.map(({ ref }) => [ref!, this.#parameters.get(ref!)!])),
+          parameters: this.#parametersOf(fn),
           states,
           outputs: this.#outputBuffers(fn, symbols),
         };
@@ -319,6 +320,17 @@ export class Session implements AsyncDisposable {
       loadedBytes += expected;
       onProgress?.({ phase: 'load', parameter: name, loadedBytes, totalBytes });
     }
+  }
+
+  async #prepare(signal: AbortSignal | undefined): Promise<void> {
+    for (const { fn, program } of this.#compiled.values()) {
+      throwIfAborted(signal);
+      await this.executor.prepare?.(program, this.#parametersOf(fn), signal);
+    }
+  }
+
+  #parametersOf(fn: GraphFunction): Bindings['parameters'] {
+    return Object.fromEntries(fn.parameters.map(({ ref }) => [ref!, this.#parameters.get(ref!)!]));
   }
 }
 

@@ -15,6 +15,7 @@ import { packedWeights, Regions } from '../prepared.ts';
 export const dotGeneralKernel: CpuKernel = {
   op: 'dot_general',
   version: 1,
+  packedOperand: 1,
   supports,
   steps,
 };

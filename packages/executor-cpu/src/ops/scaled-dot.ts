@@ -20,6 +20,7 @@ const whole = 0;
 export const scaledDotKernel: CpuKernel = {
   op: 'scaled_dot',
   version: 1,
+  packedOperand: 1,
   supports,
   steps,
 };
