@@ -12,7 +12,7 @@ import { build, install, SetupError } from './workspace.mjs';
 const commands = {
   demo: { build: true, script: 'tools/demo.mjs' },
   test: { script: 'tools/check.mjs' },
-  'test:heavy': { script: 'tools/check.mjs', args: ['--heavy'] },
+  'test:heavy': { build: true, script: 'tools/check.mjs', args: ['--heavy'] },
   build: { build: true },
   codegen: { script: 'tools/codegen.mjs' },
   quaver: { build: true, quiet: true, script: 'packages/cli/bin/quaver.js' },

@@ -1,8 +1,9 @@
 /**
- * @file `npm test`: every check, in order, stopping at the first that fails. The last line is `N passed, N failed, N skipped`;
- * a check counts as one, and those that run tests count as their tests.
+ * @file `npm test`: every check, in order, stopping at the first that fails. With --heavy (`npm run test:heavy`) instead what
+ * takes too long for every commit. The last line is `N passed, N failed, N skipped`; a check counts as one, and those that run
+ * tests count as their tests.
  */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { bin, pinnedNode, root, run, toolEnv } from './process.mjs';
@@ -17,6 +18,7 @@ const checks = [
   { title: 'Compile (tsc -b)', ...tool('tsc', '-b') },
   { title: 'Types of tests, examples and tools', ...tool('tsc', '-p', 'tsconfig.tests.json') },
   { title: 'docs/ops.md is current', ...script('tools/docs-ops.mjs', '--check') },
+  { title: 'FEATURES.md is current', ...script('tools/features.mjs', '--check') },
   {
     title: 'Arrows between packages (dependency-cruiser)',
     ...tool('depcruise', 'packages', 'examples', '--config', '.dependency-cruiser.mjs', '--output-type', 'err-long'),
@@ -29,13 +31,8 @@ const checks = [
 
 const heavyChecks = [
   { title: 'Heavy tests (vitest)', ...tool('vitest', 'run', '--config', 'vitest.heavy.config.ts'), counts: true },
+  { title: 'The example on the real model', ...script('examples/generate/generate.mjs') },
 ];
-
-const hasHeavyTests = () =>
-  readdirSync(path.join(root, 'packages')).some((name) => {
-    const tests = path.join(root, 'packages', name, 'test');
-    return existsSync(tests) && readdirSync(tests, { recursive: true }).some((file) => file.endsWith('.heavy.ts'));
-  });
 
 const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
@@ -55,7 +52,7 @@ async function perform(check, scratch) {
 }
 
 const heavy = process.argv.includes('--heavy');
-const selected = heavy ? (hasHeavyTests() ? heavyChecks : []) : checks;
+const selected = heavy ? heavyChecks : checks;
 const sum = { passed: 0, failed: 0, skipped: 0 };
 const scratch = mkdtempSync(path.join(tmpdir(), 'quaver-check-'));
 const started = performance.now();
