@@ -23,7 +23,7 @@ export interface ErrorReport {
 }
 
 export const exitFailure = 1;
-export const exitUsage = 2;
+const exitUsage = 2;
 
 export function describeError(error: unknown, helpCommand: string): ErrorReport {
   if (error instanceof CommanderError || error instanceof UsageError) {

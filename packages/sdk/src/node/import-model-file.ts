@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { openCheckpoint } from '@quaver/formats/node';
 import type { Module } from '@quaver/ir';
 import { type ImportDType, importModel } from '@quaver/models';
@@ -7,6 +8,7 @@ export interface ImportModelFileOptions {
   readonly dtype?: ImportDType;
   /** Positions the model shall support; default what it was made for. */
   readonly context?: number;
+  /** Default: what GGUF metadata says, else the name of the folder or file. */
   readonly name?: string;
   readonly signal?: AbortSignal;
 }
@@ -24,11 +26,13 @@ export interface ImportedModelFile extends AsyncDisposable {
  * `.gguf` file.
  * @throws QuaverError `file-…`, `checkpoint-…`, `safetensors-…`, `gguf-…`, `model-…`
  */
-export async function importModelFile(path: string, options: ImportModelFileOptions = {}): Promise<ImportedModelFile> {
+export async function importModelFile(file: string, options: ImportModelFileOptions = {}): Promise<ImportedModelFile> {
   const { signal, ...importOptions } = options;
-  const checkpoint = await openCheckpoint(path, signal ? { signal } : {});
+  const checkpoint = await openCheckpoint(file, signal ? { signal } : {});
+  // GGUF names its model; of safetensors the folder or file does.
+  const named = checkpoint.format === 'gguf' ? {} : { name: path.parse(path.resolve(file)).name };
   try {
-    const { module, unused } = await importModel(checkpoint, checkpoint.assets, importOptions);
+    const { module, unused } = await importModel(checkpoint, checkpoint.assets, { ...named, ...importOptions });
     const close = () => checkpoint.close();
     return { module, unused, close, [Symbol.asyncDispose]: close };
   } catch (error) {

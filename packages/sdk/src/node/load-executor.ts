@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Executor, ExecutorOptions, ExecutorPlugin, ExecutorRegistry } from '@quaver/executor';
@@ -53,9 +53,31 @@ async function loadPlugin(specifier: string, registry: ExecutorRegistry): Promis
 /** A file URL: of a path as it is, of a package as the current folder sees it; undefined for neither. */
 function resolveSpecifier(specifier: string): string | undefined {
   if (/^\.{0,2}[/\\]|^[A-Za-z]:[/\\]/.test(specifier)) return pathToFileURL(path.resolve(specifier)).href;
-  try {
-    return pathToFileURL(createRequire(path.resolve('noop.js')).resolve(specifier)).href;
-  } catch {
-    return undefined;
+  if (!/^(@[\w.-]+\/)?[\w.-]+$/.test(specifier)) return undefined;
+  for (let folder = process.cwd(); ; folder = path.dirname(folder)) {
+    const installed = path.join(folder, 'node_modules', specifier);
+    if (existsSync(path.join(installed, 'package.json'))) return pathToFileURL(entryOf(installed)).href;
+    if (folder === path.dirname(folder)) return undefined;
   }
+}
+
+/** The file that `import` of a package loads. `require.resolve` does not find the entry of packages that are ESM only. */
+function entryOf(installed: string): string {
+  const manifest = JSON.parse(readFileSync(path.join(installed, 'package.json'), 'utf8')) as PackageJson;
+  const { exports } = manifest;
+  const main = typeof exports === 'object' && exports !== null && '.' in exports ? exports['.'] : exports;
+  return path.join(installed, importTarget(main) ?? manifest.main ?? 'index.js');
+}
+
+interface PackageJson {
+  readonly main?: string;
+  readonly exports?: ExportTarget;
+}
+
+type ExportTarget = string | null | { readonly [condition: string]: ExportTarget };
+
+function importTarget(target: ExportTarget | undefined): string | undefined {
+  if (typeof target !== 'object' || target === null) return target ?? undefined;
+  const found = Object.entries(target).find(([condition]) => ['node', 'import', 'default'].includes(condition));
+  return importTarget(found?.[1]);
 }
