@@ -12,12 +12,14 @@ export {
   type GenerateRequest,
   type GenerateResult,
   generate,
-  modelLimits,
+  type PrefillEvent,
   type StopReason,
+  type TokenEvent,
 } from './generate.ts';
+export { ModelCalls, type NextTokens, type TokenRows } from './model-calls.ts';
+export { type ModelLimits, modelLimits } from './model-limits.ts';
 export { philox4x32, uniform, type Words4 } from './sampling/random.ts';
 export { type ResolvedSampling, resolveSampling, type SamplingOptions, sampleToken } from './sampling/sampler.ts';
-export { f32Row, perSequence, tokenMatrix } from './sequence.ts';
 export { type StopScan, StopStrings } from './text/stop-strings.ts';
 export { StreamDecoder } from './text/stream-decoder.ts';
 export { type ChatMessage, Tokenizer } from './text/tokenizer.ts';

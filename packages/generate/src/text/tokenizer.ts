@@ -16,19 +16,24 @@ export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
   readonly #config: Json;
   readonly #template: string | undefined;
-  readonly #vocabSize: number;
 
+  /**
+   * @param tokenizer the contents of tokenizer.json
+   * @param config the contents of tokenizer_config.json
+   * @param chatTemplate of a file of its own; default what the configuration holds
+   * @throws QuaverError `tokenizer-invalid`
+   */
   constructor(tokenizer: Json, config: Json, chatTemplate?: string) {
     try {
       this.#tokenizer = new HuggingFaceTokenizer(tokenizer, config);
     } catch (cause) {
       throw new QuaverError('tokenizer-invalid', `tokenizer.json cannot be used: ${(cause as Error).message}`, {
+        hint: 'The file is damaged, or of a kind that is not supported: import the model again.',
         cause,
       });
     }
     this.#config = config;
     this.#template = chatTemplate ?? defaultTemplate(config.chat_template);
-    this.#vocabSize = this.#tokenizer.get_vocab(true).size;
   }
 
   /**
@@ -54,23 +59,23 @@ export class Tokenizer {
     );
   }
 
-  get vocabSize(): number {
-    return this.#vocabSize;
-  }
-
-  get hasChatTemplate(): boolean {
-    return this.#template !== undefined;
-  }
-
-  /** Token ids of `text`; with `special` the tokenizer adds what the model expects around a text (such as BOS). */
+  /**
+   * Token ids of `text`; with `special` (the default) the tokenizer adds what the model expects around a text, such as
+   * BOS. Characters that the vocabulary cannot write are left out where it has no token for the unknown.
+   */
   encode(text: string, options: { readonly special?: boolean } = {}): number[] {
-    return this.#tokenizer.encode(text, { add_special_tokens: options.special ?? true }).ids;
+    const { ids } = this.#tokenizer.encode(text, { add_special_tokens: options.special ?? true });
+    return ids.filter((id: number | undefined) => id !== undefined);
   }
 
-  /** Text of token ids; special tokens are left out unless asked for. */
+  /**
+   * Text of token ids; special tokens are left out unless asked for, and so are ids without a token: a model may have
+   * more rows than its tokenizer has tokens.
+   */
   decode(tokens: readonly number[], options: { readonly special?: boolean } = {}): string {
-    if (tokens.length === 0) return '';
-    return this.#tokenizer.decode([...tokens], {
+    const known = tokens.filter((token) => this.#tokenizer.id_to_token(token) !== undefined);
+    if (known.length === 0) return '';
+    return this.#tokenizer.decode(known, {
       skip_special_tokens: !(options.special ?? false),
       clean_up_tokenization_spaces: false,
     });
@@ -109,13 +114,22 @@ export class Tokenizer {
 }
 
 function parse(name: string, text: string): Json {
+  let value: unknown;
   try {
-    return JSON.parse(text) as Json;
+    value = JSON.parse(text);
   } catch (cause) {
-    throw new QuaverError('tokenizer-invalid', `${name} is not JSON: ${(cause as Error).message}`, {
-      where: { file: name },
-    });
+    throw invalidFile(name, `is not JSON: ${(cause as Error).message}`, cause);
   }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
+  throw invalidFile(name, 'is not a JSON object');
+}
+
+function invalidFile(name: string, problem: string, cause?: unknown): QuaverError {
+  return new QuaverError('tokenizer-invalid', `${name} ${problem}`, {
+    hint: 'The file is damaged: fetch it and import the model again.',
+    where: { file: name },
+    cause,
+  });
 }
 
 /** `chat_template` is a string, or a list of named ones. */

@@ -1,0 +1,101 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { StreamDecoder, Tokenizer } from '../src/index.ts';
+import { fixtureTokenizer, fixtureVocabulary } from './support/fixture-tokenizer.ts';
+
+/** As Llama 2 comes: words begin with ▁, which the decoder turns into spaces but for the first; bytes as <0xHH>. */
+function sentencePieceTokenizer(): Tokenizer {
+  const bytes = [0x41, 0xc3, 0xa9, 0xe2, 0x82, 0xac, 0xf0, 0x9f, 0x98, 0x80].map(
+    (byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
+  );
+  const tokens = ['<unk>', '<s>', '</s>', ...bytes, '▁', '▁the', '▁a', 'cat', 's', '▁▁', '.', '!'];
+  const special = (id: number) => ({ id, content: tokens[id]!, special: true, normalized: false });
+  return new Tokenizer(
+    {
+      version: '1.0',
+      added_tokens: [special(0), special(1), special(2)],
+      normalizer: null,
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: {
+        type: 'Sequence',
+        decoders: [
+          { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+          { type: 'ByteFallback' },
+          { type: 'Fuse' },
+          { type: 'Strip', content: ' ', start: 1, stop: 0 },
+        ],
+      },
+      model: {
+        type: 'BPE',
+        unk_token: '<unk>',
+        fuse_unk: true,
+        byte_fallback: true,
+        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+        merges: [],
+      },
+    },
+    {},
+  );
+}
+
+function stream(tokenizer: Tokenizer, tokens: readonly number[]): string[] {
+  const decoder = new StreamDecoder(tokenizer);
+  return [...tokens.map((token) => decoder.push(token)), decoder.flush()];
+}
+
+describe.each<[string, () => Tokenizer, number]>([
+  ['byte-level', fixtureTokenizer, fixtureVocabulary],
+  ['SentencePiece', sentencePieceTokenizer, 21],
+])('%s', (_, make, vocabulary) => {
+  const tokenizer = make();
+
+  test('the pieces together are the text of all tokens, broken characters and special tokens included', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat({ max: vocabulary - 1 }), { maxLength: 90 }), (tokens) => {
+        expect(stream(tokenizer, tokens).join('')).toBe(tokenizer.decode(tokens));
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('ids that the tokenizer does not know are nothing', () => {
+    expect(stream(tokenizer, [vocabulary + 3, 1, vocabulary + 200]).join('')).toBe('');
+  });
+});
+
+test('a character is given out whole, when its last byte has come', () => {
+  const tokenizer = fixtureTokenizer();
+  const text = 'a é€😀 1';
+  const tokens = tokenizer.encode(text, { special: false });
+  expect(tokens.length).toBeGreaterThan([...text].length);
+  const pieces = stream(tokenizer, tokens);
+  expect(pieces.join('')).toBe(text);
+  for (const piece of pieces) expect(piece).not.toContain('\uFFFD');
+});
+
+test('text before an unfinished character is not held back', () => {
+  const tokenizer = fixtureTokenizer();
+  const euro = tokenizer.encode('€', { special: false });
+  const decoder = new StreamDecoder(tokenizer);
+  expect(decoder.push(tokenizer.encode('hello', { special: false })[0]!)).toBe('hello');
+  expect(decoder.push(euro[0]!)).toBe('');
+  expect(decoder.push(euro[1]!)).toBe('€');
+});
+
+test('a long stream takes no longer per token than a short one', () => {
+  const tokenizer = fixtureTokenizer();
+  const longest = { decoded: 0 };
+  const counting = Object.assign(Object.create(Tokenizer.prototype) as Tokenizer, {
+    decode: (tokens: readonly number[]) => {
+      longest.decoded = Math.max(longest.decoded, tokens.length);
+      return tokenizer.decode(tokens);
+    },
+  });
+  // Lead bytes only: a character that never ends.
+  const lead = tokenizer.encode('€', { special: false })[0]!;
+  for (const token of [3, lead]) {
+    expect(stream(counting, new Array(500).fill(token)).join('').length).toBe(500);
+  }
+  expect(longest.decoded).toBeLessThan(40);
+});
