@@ -280,6 +280,7 @@ describe('external weights', () => {
 
   test.each([
     '../secret.safetensors',
+    '../missing.safetensors',
     '/etc/passwd',
     'deep/../../secret.safetensors',
     '..',
