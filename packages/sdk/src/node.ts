@@ -1,5 +1,5 @@
 /** @file The entry for Node: everything of `@quaver/sdk`, and what needs files and processes. */
-export { type PullOptions, type PullProgress, type PullResult, pullModel } from '@quaver/models/hub';
+export { cacheFolder, type PullOptions, type PullProgress, type PullResult, pullModel } from '@quaver/models/hub';
 export * from './index.ts';
 export { type ExportOptions, type ExportResult, exportHfFp8 } from './node/export-hf-fp8.ts';
 export { type ImportedModelFile, type ImportModelFileOptions, importModelFile } from './node/import-model-file.ts';

@@ -1,8 +1,7 @@
 import { readdir, stat, statfs } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { cacheFolder } from '@quaver/models/hub';
-import { executorRegistry } from '@quaver/sdk/node';
+import { cacheFolder, executorRegistry } from '@quaver/sdk/node';
 import { Command } from 'commander';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
 import { formatBytes } from '../terminal/units.ts';
