@@ -118,7 +118,7 @@ async function readConfig(module: Module): Promise<JsonObject> {
   const data = module.attachments.get('config.json');
   if (!data) {
     throw new QuaverError('export-config-missing', `module '${module.name}' carries no config.json`, {
-      hint: 'Import the model from its Hugging Face folder: a GGUF file does not hold everything that the layout needs.',
+      hint: 'Import the model from its Hugging Face folder: this checkpoint does not say everything that the layout needs.',
       where: { module: module.name },
     });
   }

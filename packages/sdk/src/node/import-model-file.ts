@@ -1,7 +1,9 @@
 import path from 'node:path';
+import type { Checkpoint } from '@quaver/formats';
 import { openCheckpoint } from '@quaver/formats/node';
-import type { Module } from '@quaver/ir';
-import { type ImportDType, importModel } from '@quaver/models';
+import { type Module, memoryData } from '@quaver/ir';
+import { type ImportDType, importModel, llamaConfigFromGguf } from '@quaver/models';
+import { huggingFaceConfig } from '../hugging-face-config.ts';
 
 export interface ImportModelFileOptions {
   /** How parameters are stored; `auto` keeps what the checkpoint has (block-quantized GGUF becomes f32). */
@@ -34,9 +36,26 @@ export async function importModelFile(file: string, options: ImportModelFileOpti
   try {
     const { module, unused } = await importModel(checkpoint, checkpoint.assets, { ...named, ...importOptions });
     const close = () => checkpoint.close();
-    return { module, unused, close, [Symbol.asyncDispose]: close };
+    return { module: withConfig(module, checkpoint), unused, close, [Symbol.asyncDispose]: close };
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
+}
+
+/** GGUF keeps the configuration in its metadata; as a `config.json` in the module it goes along when the model is exported. */
+function withConfig(module: Module, checkpoint: Checkpoint): Module {
+  const { format, metadata, tensors, source } = checkpoint;
+  // Factors of RoPE that come as a tensor have no place in a config.json.
+  if (format !== 'gguf' || tensors.has('rope_freqs.weight')) return module;
+  const config = huggingFaceConfig(
+    llamaConfigFromGguf(Object.fromEntries(metadata), (name) => tensors.has(name), source),
+  );
+  if (!config) return module;
+  const ids = ['bos', 'eos'].map(
+    (name) => [`${name}_token_id`, metadata.get(`tokenizer.ggml.${name}_token_id`)] as const,
+  );
+  const known = Object.fromEntries(ids.filter(([, id]) => typeof id === 'number'));
+  const bytes = new TextEncoder().encode(JSON.stringify({ ...config, ...known }));
+  return { ...module, attachments: new Map([...module.attachments, ['config.json', memoryData(bytes)]]) };
 }
