@@ -34,10 +34,7 @@ export async function* generateText(
 
 /** The text of a continuation, piece by piece, as soon as each piece is certain. */
 export async function* streamText(model: ModelSession, request: TextRequest): AsyncGenerator<string, void, undefined> {
-  let given = 0;
   for await (const event of generateText(model, request)) {
-    const piece = event.type === 'token' ? event.text : event.type === 'end' ? event.text.slice(given) : '';
-    given += piece.length;
-    if (piece !== '') yield piece;
+    if (event.type === 'token' && event.text !== '') yield event.text;
   }
 }

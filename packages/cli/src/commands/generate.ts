@@ -85,7 +85,6 @@ async function generate(run: Run, file: string, flags: GenerateFlags): Promise<v
 
 /** Writes the text as it becomes certain, and gives the result. */
 async function stream(run: Run, model: ModelSession, request: TextRequest): Promise<GenerateResult> {
-  let written = 0;
   for await (const event of generateText(model, request)) {
     switch (event.type) {
       case 'prefill':
@@ -93,10 +92,8 @@ async function stream(run: Run, model: ModelSession, request: TextRequest): Prom
         break;
       case 'token':
         run.write(event.text);
-        written += event.text.length;
         break;
       case 'end':
-        run.write(event.text.slice(written));
         return event;
     }
   }
