@@ -46,6 +46,7 @@ if (command.script) {
   // npm changes to the repository root before it runs a script; the user's relative paths mean the folder they stand in.
   const { npm_lifecycle_event: script, INIT_CWD: caller } = process.env;
   const cwd = name !== 'quaver' ? root : script === name && caller ? caller : process.cwd();
-  const env = { ...toolEnv(), QUAVER_HOST_NODE: process.execPath };
+  // npm puts node_modules/.bin, and with it the pinned Node, on PATH: its own Node is the one that the user has.
+  const env = { ...toolEnv(), QUAVER_HOST_NODE: process.env.npm_node_execpath ?? process.execPath };
   endLike(await run(pinnedNode(), [path.join(root, command.script), ...(command.args ?? []), ...args], { cwd, env }));
 }
