@@ -200,6 +200,16 @@ describe('open', () => {
     });
     await expect(opening).rejects.toMatchObject({ code: 'aborted', cause: new Error('enough') });
     expect(executor.live.size).toBe(0);
+
+    const late = new AbortController();
+    const read = (signal?: AbortSignal) => {
+      late.abort(new Error('enough'));
+      return Promise.reject(signal?.reason);
+    };
+    const slow = [module.parameters[0]!, { ...module.parameters[1]!, data: { byteLength: 12, read } }];
+    const stopped = Session.open({ ...module, parameters: slow }, executor, { signal: late.signal });
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted', cause: new Error('enough') });
+    expect(executor.live.size).toBe(0);
     expect(executor.disposed, 'the executor stays the caller’s').toBe(false);
   });
 });
@@ -223,6 +233,22 @@ describe('memory', () => {
       code: 'session-disposed',
     });
     expect(() => session.createState({ B: 1 })).toThrow(expect.objectContaining({ code: 'session-disposed' }));
+  });
+
+  test('states that do not fit as a whole are given back in part', async () => {
+    const executor = await openPlainData();
+    await using session = await Session.open(swapper(), executor);
+    const before = executor.live.size;
+    executor.limit = 12;
+    expect(() => session.createState({})).toThrow(expect.objectContaining({ code: 'executor-out-of-memory' }));
+    expect(executor.live.size).toBe(before);
+  });
+
+  test('a function that is named twice is compiled once', async () => {
+    const executor = await openPlainData();
+    const session = await Session.open(accumulator(), executor, { functions: ['scale', 'scale'] });
+    expect(executor.live.size, 'one program, one parameter').toBe(2);
+    await session[Symbol.asyncDispose]();
   });
 
   test('a call that finds no memory leaves the session usable', async () => {
@@ -294,7 +320,8 @@ describe('abort', () => {
     const first = new AbortController();
     const running = session.run('main', { x }, { signal: first.signal });
     const waiting = session.run('main', { x }, { signal: AbortSignal.timeout(20) });
-    await expect(waiting).rejects.toMatchObject({ code: 'aborted' });
+    const late = session.run('main', { x }, { signal: AbortSignal.abort() });
+    for (const stopped of [late, waiting]) await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
     const ended = Promise.race([running.catch(() => 'ended'), Promise.resolve('running')]);
     expect(await ended).toBe('running');
     first.abort();

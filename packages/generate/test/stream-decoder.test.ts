@@ -28,8 +28,7 @@ function sentencePieceTokenizer(): Tokenizer {
       },
       model: {
         type: 'BPE',
-        unk_token: '<unk>',
-        fuse_unk: true,
+        unk_token: null,
         byte_fallback: true,
         vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
         merges: [],
@@ -37,6 +36,12 @@ function sentencePieceTokenizer(): Tokenizer {
     },
     {},
   );
+}
+
+/** The token that is one byte of a character of several. */
+function fixtureToken(byte: number): number {
+  const order = [0xc3, 0xa9, 0xa8, 0xe2, 0x82, 0xac, 0xf0, 0x9f, 0x98, 0x80, 0x81];
+  return 47 + order.indexOf(byte);
 }
 
 function stream(tokenizer: Tokenizer, tokens: readonly number[]): string[] {
@@ -72,6 +77,17 @@ test('a character is given out whole, when its last byte has come', () => {
   const pieces = stream(tokenizer, tokens);
   expect(pieces.join('')).toBe(text);
   for (const piece of pieces) expect(piece).not.toContain('\uFFFD');
+});
+
+test('a character that special tokens interrupt, for however long, is whole in the end', () => {
+  const tokenizer = fixtureTokenizer();
+  const bytes = [0xe2, 0x82, 0xac].map((byte) => fixtureToken(byte));
+  for (const gaps of [1, 10, 11, 12, 13, 24, 25, 40]) {
+    const pause = new Array<number>(gaps).fill(2);
+    const tokens = [...new Array<number>(14).fill(3), bytes[0]!, ...pause, bytes[1]!, ...pause, bytes[2]!, 4];
+    expect(tokenizer.decode(tokens)).toBe(`${'a'.repeat(14)}€b`);
+    expect(stream(tokenizer, tokens).join('')).toBe(`${'a'.repeat(14)}€b`);
+  }
 });
 
 test('text before an unfinished character is not held back', () => {

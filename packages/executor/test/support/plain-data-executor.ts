@@ -128,7 +128,11 @@ export class PlainDataExecutor implements Executor {
 function wrap(fn: GraphFunction): Module {
   const values = [...fn.inputs, ...fn.states, ...fn.nodes.flatMap((node) => node.results)];
   const symbols = new Set(values.flatMap(({ type }) => type.shape.flatMap(dimSymbols)));
-  const named = ({ ref, type }: Value) => ({ name: ref!, type });
+  // A state that is set without being read appears in the updates alone.
+  const states = new Map([
+    ...fn.updates.map(({ state, value }): [string, Value] => [state, value]),
+    ...fn.states.map((value): [string, Value] => [value.ref!, value]),
+  ]);
   return {
     name: fn.name,
     symbols: [...symbols].map((name) => ({ name, min: 0, max: Number.POSITIVE_INFINITY, multiple: 1 })),
@@ -138,7 +142,7 @@ function wrap(fn: GraphFunction): Module {
       data: undefined,
       trainable: false,
     })),
-    states: fn.states.map(named),
+    states: [...states].map(([name, { type }]) => ({ name, type })),
     functions: [fn],
     metadata: {},
     attachments: new Map(),

@@ -11,6 +11,8 @@ const windowTokens = 24;
 export class StreamDecoder {
   readonly #tokenizer: Tokenizer;
   #window: number[] = [];
+  /** Length of the window's text after each of its tokens. */
+  #lengths: number[] = [];
   /** Characters of the window's text that were given out. */
   #given = 0;
 
@@ -22,10 +24,11 @@ export class StreamDecoder {
   push(token: number): string {
     this.#window.push(token);
     const text = this.#tokenizer.decode(this.#window);
+    this.#lengths.push(text.length);
     const settled = settledLength(text);
     const fresh = text.slice(this.#given, settled);
-    this.#given = Math.max(this.#given, settled);
-    if (this.#window.length > windowTokens) this.#slide(text);
+    this.#given = settled;
+    if (this.#window.length > windowTokens) this.#slide(text.length);
     return fresh;
   }
 
@@ -33,21 +36,20 @@ export class StreamDecoder {
   flush(): string {
     const rest = this.#tokenizer.decode(this.#window).slice(this.#given);
     this.#window = [];
+    this.#lengths = [];
     this.#given = 0;
     return rest;
   }
 
-  /** Drops the older half of the window where both halves, each alone, decode to their parts of the text. */
-  #slide(text: string): void {
-    const settled = this.#window.slice(0, -windowTokens / 2);
-    const kept = this.#window.slice(-windowTokens / 2);
-    const [head, tail] = [this.#tokenizer.decode(settled), this.#tokenizer.decode(kept)];
-    const held = text.length - this.#given;
-    // Some decoders strip a leading space, so the two may leave a gap; they must not overlap.
-    const apart = text.startsWith(head) && text.endsWith(tail) && head.length + tail.length <= text.length;
-    if (!apart || tail.length < held) return;
-    this.#window = kept;
-    this.#given = tail.length - held;
+  /** Drops the older half of the window, if none of its tokens can be part of an unfinished character. */
+  #slide(length: number): void {
+    const dropped = this.#window.length - windowTokens / 2;
+    if (this.#lengths[dropped - 1]! > this.#given) return;
+    this.#window = this.#window.slice(dropped);
+    // Counted from the end: the beginning may read otherwise without its neighbours, and was given out before.
+    const shift = length - this.#tokenizer.decode(this.#window).length;
+    this.#lengths = this.#lengths.slice(dropped).map((before) => before - shift);
+    this.#given -= shift;
   }
 }
 
