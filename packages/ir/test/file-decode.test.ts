@@ -116,7 +116,7 @@ describe('refused', () => {
       (json) => set(json, { attachments: new Array(2).fill(json.attachments[0]) }),
     ],
     ['module-segment', 'inside another', (json) => set(json.segments[1]!, { offset: 0 })],
-    ['module-segment', 'is not a multiple of 64', (json) => set(json.segments[1]!, { offset: 65 })],
+    ['module-segment', 'is not a multiple of 64', (json) => set(json.segments[1]!, { offset: 72 })],
     ['module-segment', 'has a digest of 3 bytes', (json) => set(json.segments[1]!, { sha256: [1, 2, 3] })],
     [
       'module-segment',

@@ -1,6 +1,8 @@
 /** The text form: what it looks like, what the parser takes, and what it says about mistakes. */
 import {
+  attribute,
   coreOps,
+  defineOp,
   GraphBuilder,
   type Module,
   OpRegistry,
@@ -78,6 +80,24 @@ describe('printing and parsing', () => {
       }),
     );
   });
+});
+
+test('a word that reads like a number or a truth is quoted', () => {
+  const words = ['true', 'false', 'NaN', 'Infinity', 'with blank', '', 'plain'];
+  const spell = defineOp('spell', {
+    ...{ domain: 'test', version: 1, summary: 'names something', results: ['y'] },
+    operands: { x: { dtypes: ['f32'] } },
+    attributes: { word: attribute.oneOf(words) },
+    infer: ({ x }) => [x],
+  });
+  const registry = new OpRegistry([spell]);
+  for (const word of words) {
+    const g = new GraphBuilder('f');
+    g.output('y', g.apply(spell, [g.input('x', 'f32', [])], { word })[0]!);
+    const text = printModule(moduleOf([g.finish()]));
+    expect(text.includes(`{word=${JSON.stringify(word)}}`)).toBe(word !== 'plain');
+    expect(parseModule(text, { registry }).functions[0]!.nodes[0]!.attributes).toEqual({ word });
+  }
 });
 
 /** The body of a function over %x: f32[B,4] that returns %y: f32[B,4]. */

@@ -322,6 +322,7 @@ describe('memory plans', () => {
       ['16*B'],
       { a: 0, b: 0 },
       {
+        nodes: [negate(x, a), negate(x, b)],
         outputs: [
           { name: 'a', value: a },
           { name: 'b', value: b },
