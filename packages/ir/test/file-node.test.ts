@@ -260,7 +260,7 @@ describe('external weights', () => {
 
   test.each(['w.safetensors', 'deep/w.safetensors', './deep/../w.safetensors'])('are read from %s', async (uri) => {
     await writeModuleFile(withTensor(external(uri)), at('models/m.qvr'));
-    expect((await readFile(at('models/m.qvr'))).includes(bytes)).toBe(false);
+    expect((await readFile(at('models/m.qvr'))).includes(Buffer.from(bytes))).toBe(false);
     await using file = await readModuleFile(at('models/m.qvr'));
     const data = file.parameters[0]!.data!;
     expect(data.external).toEqual({ uri, key: 'k', sha256 });

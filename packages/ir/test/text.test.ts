@@ -238,7 +238,7 @@ describe('mistakes are named with line and column', () => {
       ],
     ].map(([text, code, message]) => [code, message, text] as const),
   )('%s: %s', (code, message, text) => {
-    const error = refusal(text);
+    const error = refusal(text!);
     expect(error.message).toContain(message);
     expect(error.code).toBe(code);
     const place = /^(\d+):(\d+):/.exec(error.message);
