@@ -48,9 +48,13 @@ export function allocateHostArray(dtype: DType, length: number): HostArray {
 export function viewHostArray(dtype: DType, bytes: Uint8Array): HostArray {
   const size = dtypeBytes[dtype];
   if (bytes.byteLength % size !== 0) {
-    throw new QuaverError('tensor-byte-length', `${bytes.byteLength} bytes are not a whole number of ${dtype} elements`, {
-      hint: `A ${dtype} element takes ${size} bytes.`,
-    });
+    throw new QuaverError(
+      'tensor-byte-length',
+      `${bytes.byteLength} bytes are not a whole number of ${dtype} elements`,
+      {
+        hint: `A ${dtype} element takes ${size} bytes.`,
+      },
+    );
   }
   const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
   const length = aligned.byteLength / size;

@@ -44,11 +44,7 @@ export interface OpSource<O extends Operands, A extends AttributeSpecs> {
   /** Result types; called with operands whose dtype and rank were already checked. Throw through {@link typeError}. */
   infer(types: OperandRecord<O, TensorType>, attributes: AttributeValues<A>): readonly TensorType[];
   /** Composites: the definition in simpler ops. It must name results in the order of `results`. */
-  body?(
-    g: GraphBuilder,
-    operands: OperandRecord<O, Value>,
-    attributes: AttributeValues<A>,
-  ): readonly Value[];
+  body?(g: GraphBuilder, operands: OperandRecord<O, Value>, attributes: AttributeValues<A>): readonly Value[];
   /** Primitives: the exact meaning, in the canonical order of docs/numerics.md. */
   evaluate?(
     operands: OperandRecord<O, HostTensor>,
@@ -56,7 +52,11 @@ export interface OpSource<O extends Operands, A extends AttributeSpecs> {
     results: readonly ConcreteType[],
   ): readonly HostTensor[];
   /** Floating-point operations at concrete shapes; 0 for pure data movement. */
-  flops?(operands: OperandRecord<O, ConcreteType>, attributes: AttributeValues<A>, results: readonly ConcreteType[]): number;
+  flops?(
+    operands: OperandRecord<O, ConcreteType>,
+    attributes: AttributeValues<A>,
+    results: readonly ConcreteType[],
+  ): number;
   /** Facts that passes ask for. */
   readonly traits?: readonly OpTrait[];
 }
@@ -157,7 +157,11 @@ function checkOperands(op: string, specs: Operands, types: readonly (TensorType 
       throw typeError(op, `operand '${name}' is ${formatType(type)}`, `It takes ${spec.dtypes.join(', ')}.`);
     }
     if (spec.rank !== undefined && type.shape.length !== spec.rank) {
-      throw typeError(op, `operand '${name}' is ${formatType(type)}, of rank ${type.shape.length}`, `It takes rank ${spec.rank}.`);
+      throw typeError(
+        op,
+        `operand '${name}' is ${formatType(type)}, of rank ${type.shape.length}`,
+        `It takes rank ${spec.rank}.`,
+      );
     }
   });
 }

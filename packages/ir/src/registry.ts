@@ -13,7 +13,9 @@ export class OpRegistry {
   add(op: OpDefinition): void {
     const key = keyOf(op.domain, op.name, op.version);
     if (this.#ops.has(key)) {
-      throw new QuaverError('op-duplicate', `the op ${key} is defined twice`, { hint: 'A changed op is a new version.' });
+      throw new QuaverError('op-duplicate', `the op ${key} is defined twice`, {
+        hint: 'A changed op is a new version.',
+      });
     }
     this.#ops.set(key, op);
   }
@@ -27,7 +29,9 @@ export class OpRegistry {
   get(domain: string, name: string, version: number): OpDefinition {
     const op = this.#ops.get(keyOf(domain, name, version));
     if (op) return op;
-    const versions = [...this.#ops.values()].filter((o) => o.domain === domain && o.name === name).map((o) => o.version);
+    const versions = [...this.#ops.values()]
+      .filter((o) => o.domain === domain && o.name === name)
+      .map((o) => o.version);
     throw new QuaverError('op-unknown', `unknown op ${keyOf(domain, name, version)}`, {
       hint:
         versions.length > 0

@@ -46,7 +46,7 @@ export function moduleOf(
   return module;
 }
 
-export const total: StateVariable = { name: 'total', type: { dtype: 'f32', shape: ['B', 3] } };
+const total: StateVariable = { name: 'total', type: { dtype: 'f32', shape: ['B', 3] } };
 
 /**
  * `step(x[B,3])`: total += x · weights; gives the new total, and x · weights as `scaled`.
