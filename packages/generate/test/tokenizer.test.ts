@@ -1,7 +1,13 @@
 import { type Module, memoryData } from '@quaver/ir';
 import { describe, expect, test } from 'vitest';
 import { type ChatMessage, Tokenizer } from '../src/index.ts';
-import { fixtureTokenizer, readJson, tokenizerConfig, tokenizerJson } from './support/fixture-tokenizer.ts';
+import {
+  fixtureTokenizer,
+  readJson,
+  sentencePieceTokenizer,
+  tokenizerConfig,
+  tokenizerJson,
+} from './support/fixture-tokenizer.ts';
 
 interface Tokenized {
   readonly encode: readonly { readonly text: string; readonly special: boolean; readonly ids: number[] }[];
@@ -35,6 +41,8 @@ describe('text and ids, as the tokenizers library has them', () => {
   test('characters without a token are left out, ids without one are nothing', () => {
     // Ü is C3 9C: the vocabulary has the first byte, 47, and not the second.
     expect(tokenizer.encode('aÜb', { special: false })).toEqual([3, 47, 4]);
+    // No token for z, and none for the unknown.
+    expect(sentencePieceTokenizer().encode('.z!', { special: false })).toEqual([19, 20]);
     expect(tokenizer.decode([500, 3, 97, 4, -1])).toBe('ab');
     expect(tokenizer.decode([500])).toBe('');
     expect(tokenizer.decode([])).toBe('');

@@ -3,7 +3,7 @@ import type { Session, SessionState } from '@quaver/executor';
 import type { ModelCalls, TokenRows } from '../model-calls.ts';
 
 /** The log-probability that a path gives to token `index` (from 1) of a sequence. */
-export interface FoundLogprob {
+interface FoundLogprob {
   readonly index: number;
   readonly logprob: number;
 }

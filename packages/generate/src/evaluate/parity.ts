@@ -78,13 +78,11 @@ export function mergeParity(cases: readonly ParityCase[]): ParityReport {
   if (tokens === 0) {
     throw new QuaverError('mismatch-no-tokens', 'a parity report over no case', { hint: 'Compare at least one.' });
   }
-  const mismatched = total((item) => item.mismatched_tokens);
   return {
     tokens,
-    mismatched_tokens: mismatched,
+    mismatched_tokens: total((item) => item.mismatched_tokens),
     max_abs_logprob_diff: Math.max(...cases.map((item) => item.max_abs_logprob_diff)),
-    // Without a mismatch the answer is 1 by definition: a mean of exact ones may miss it by an ULP.
-    token_mult_prob_error: mismatched === 0 ? 1 : total((item) => item.token_mult_prob_error * item.tokens) / tokens,
+    token_mult_prob_error: total((item) => item.token_mult_prob_error * item.tokens) / tokens,
     cases,
   };
 }
