@@ -41,14 +41,17 @@ export interface DeviceInfo {
 /** What a buffer is for; executors choose the placement by it. */
 export type BufferUsage = 'parameter' | 'state' | 'input' | 'output';
 
-/** Memory that an executor owns. `dispose` gives it back; using it afterwards is an error. */
+/**
+ * Memory that an executor owns. `dispose` gives it back, once no submission that uses it is under way; using it
+ * afterwards is an error. Sessions see to both.
+ */
 export interface DeviceBuffer {
   readonly byteLength: number;
   readonly usage: BufferUsage;
   dispose(): void;
 }
 
-/** A compiled function. */
+/** A compiled function; `dispose` of it like of a buffer. */
 export interface Program {
   readonly name: string;
   dispose(): void;
@@ -92,15 +95,15 @@ export interface Executor extends AsyncDisposable {
    * An executor that has nothing to prepare leaves this out.
    */
   prepare?(program: Program, parameters: Bindings['parameters'], signal?: AbortSignal): Promise<void>;
-  /** @throws QuaverError `executor-out-of-memory` */
+  /** Zero-filled memory. @throws QuaverError `executor-out-of-memory` */
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer;
   upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void>;
   download(buffer: DeviceBuffer): Promise<Uint8Array>;
   /** Queues a run. `signal` stops it between nodes; states are then undefined until they are written again. */
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence;
-  /** Settles when the submission has run; rejects with its error, or `aborted`. */
+  /** Settles when the submission has run; rejects with its error, or `aborted`. A fence is waited for once. */
   wait(fence: Fence): Promise<void>;
-  /** Settles only if the device is lost. */
+  /** Settles only if the device is lost; what is waited for then, and later, rejects. */
   readonly lost: Promise<DeviceLost>;
   profile?(): readonly ProfileEvent[];
 }
@@ -114,6 +117,7 @@ export interface ExecutorPlugin {
 }
 
 export interface ExecutorOptions {
+  /** The id of one of `listDevices()`; another is an error, `executor-device-unknown`. Default: the first. */
   readonly device?: string;
   /** Collect `profile()` events. */
   readonly profile?: boolean;
