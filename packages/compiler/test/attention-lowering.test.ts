@@ -2,6 +2,7 @@ import { GraphBuilder, type Module, type Node, type Value } from '@quaver/ir';
 import { f8e4m3fn, f8e8m0fnu } from '@quaver/numerics';
 import { describe, expect, it } from 'vitest';
 import { compile, withOptions } from '../src/index.ts';
+import { everyLinearFp8 } from './fixtures/every-linear-fp8.ts';
 import { runModule, zeroStates } from './fixtures/run-module.ts';
 import { floatTensor, intTensor, randomNumbers, shape, smallLlama } from './fixtures/small-llama.ts';
 
@@ -156,7 +157,7 @@ describe('one value', () => {
   });
 
   it('that q, k and v projections share is quantized once', async () => {
-    const { module } = await compile(smallLlama(), { recipe: 'fp8-block' });
+    const { module } = await compile(smallLlama(), { recipe: everyLinearFp8 });
     const decode = module.functions.find(({ name }) => name === 'decode')!;
     const quantized = decode.nodes.filter((node) => node.op === 'dynamic_quantize').length;
     const products = decode.nodes.filter((node) => node.op === 'scaled_dot').length;

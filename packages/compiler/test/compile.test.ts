@@ -1,6 +1,7 @@
 import { type Module, parseModule, printModule } from '@quaver/ir';
 import { describe, expect, it } from 'vitest';
 import { type CompileOptions, type CompileProgress, compile, formatReport, passes } from '../src/index.ts';
+import { everyLinearFp8 } from './fixtures/every-linear-fp8.ts';
 import { smallLlama } from './fixtures/small-llama.ts';
 
 async function dump(options: Partial<CompileOptions> = {}) {
@@ -131,7 +132,7 @@ describe('a target', () => {
       node.op === 'swiglu' || node.op === 'rms_norm'
         ? ({ ok: false, code: 'no-kernel', reason: `no ${node.op} here` } as const)
         : ({ ok: true, native: node.op !== 'scaled_dot' } as const);
-    const { module, report } = await compile(smallLlama(), { recipe: 'fp8-block', target: { supports } });
+    const { module, report } = await compile(smallLlama(), { recipe: everyLinearFp8, target: { supports } });
     const rows = report.assignments.filter((row) => row.function === 'decode');
     expect(rows.find((row) => row.op === 'swiglu')).toEqual({
       function: 'decode',
@@ -152,7 +153,7 @@ describe('a target', () => {
 
 describe('the report', () => {
   it('is JSON, adds up, and counts what the module has', async () => {
-    const { module, report } = await compile(smallLlama({ dtype: 'f32' }), { recipe: 'fp8-block' });
+    const { module, report } = await compile(smallLlama({ dtype: 'f32' }), { recipe: everyLinearFp8 });
     const json = JSON.parse(JSON.stringify(report));
     expect(json).toMatchObject({ recipe: 'fp8-block', rowInvariant: true, not_lowered: [], assignments: [] });
     expect(json.linears).toHaveLength(14);
@@ -183,7 +184,7 @@ describe('the report', () => {
   });
 
   it('reads well: a summary, then tables with a row per layer', async () => {
-    const { report } = await compile(smallLlama(), { recipe: 'fp8-block' });
+    const { report } = await compile(smallLlama(), { recipe: everyLinearFp8 });
     const text = formatReport(report);
     const [first, second] = text.split('\n');
     expect(first).toBe('recipe fp8-block; 14 linear layers, 2 kept, 0 not lowered');

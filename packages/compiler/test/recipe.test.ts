@@ -158,6 +158,8 @@ describe('withOptions', () => {
     expect(withOptions('fp8-block', { lmHead: 'fp8' }).keep.map((rule) => 'match' in rule && rule.match)).toEqual([
       '*.router',
       '*.mlp.gate',
+      '*.self_attn.{k,v}_proj',
+      false,
     ]);
     expect(withOptions('fp8-block', { lmHead: 'f32' }).keep[0]).toEqual({ match: 'lm_head', precision: 'f32' });
   });
@@ -169,6 +171,21 @@ describe('withOptions', () => {
 });
 
 describe('keep rules', () => {
+  it('of the block recipes keep keys, values and the last layer; other recipes quantize them', () => {
+    const kept = (name: string) => {
+      const keeps = keepMatcher(builtInRecipes.get(name)!.keep, 4);
+      return ['0.self_attn.q_proj', '0.self_attn.k_proj', '2.self_attn.v_proj', '2.mlp.up_proj', '3.mlp.up_proj'].map(
+        (location) => keeps(`model.layers.${location}`) !== undefined,
+      );
+    };
+    for (const name of ['fp8-block', 'fp8-block-f32', 'fp8-generate-only']) {
+      expect(kept(name), name).toEqual([false, true, true, false, true]);
+    }
+    for (const name of ['fp8-row', 'fp8-tensor', 'fp8-delayed', 'mxfp8']) {
+      expect(kept(name), name).toEqual([false, false, false, false, false]);
+    }
+  });
+
   it('match whole locations with *, ? and {a,b}', () => {
     const cases: [glob: string, location: string, matches: boolean][] = [
       ['lm_head', 'lm_head', true],

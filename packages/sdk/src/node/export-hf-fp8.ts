@@ -2,6 +2,7 @@ import type { Fp8WeightToWrite, JsonObject, TensorToWrite } from '@quaver/format
 import { writeHfFp8 } from '@quaver/formats/node';
 import type { Module, Parameter } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { fusedNeighbours, quantizedWeight } from './fused-projections.ts';
 
 export interface ExportOptions {
   readonly signal?: AbortSignal;
@@ -28,7 +29,8 @@ const assetNames = [
 
 /**
  * Writes a compiled module as a folder in the Hugging Face FP8 block layout, which vLLM and transformers serve:
- * weights `X` in E4M3 with `X_scale_inv`, everything else as it is in the module. The folder appears when it is complete.
+ * weights `X` in E4M3 with `X_scale_inv`, everything else as it is in the module, except that projections which serving engines
+ * fuse get one precision. The folder appears when it is complete.
  * @throws QuaverError `export-not-fp8-block`, `export-config-missing`, `output-exists`, `disk-full`, `aborted`
  */
 export async function exportHfFp8(module: Module, folder: string, options: ExportOptions = {}): Promise<ExportResult> {
@@ -66,6 +68,10 @@ function splitParameters(module: Module): { weights: Fp8WeightToWrite[]; tensors
     const scale = byName.get(name + scaleSuffix);
     if (type.dtype === 'f8e4m3fn' && scale) weights.push(fp8Weight(module, parameter, scale));
     else if (type.dtype === 'f32' || type.dtype === 'bf16' || type.dtype === 'f16') {
+      if (fusedNeighbours(name).some((neighbour) => byName.get(neighbour)?.type.dtype === 'f8e4m3fn')) {
+        weights.push(quantizedWeight(parameter, blockSize, (signal) => dataOf(module, parameter).read(signal)));
+        continue;
+      }
       tensors.push({
         name,
         dtype: type.dtype,
