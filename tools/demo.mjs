@@ -70,12 +70,12 @@ if (existsSync(compiled) && existsSync(report)) {
   say(`\nImported and compiled in ${seconds(made)}; the whole report: ${report}`);
 }
 
-const { fp8_weights: weights, bytes } = JSON.parse(readFileSync(report, 'utf8'));
+const { linear_weights: weights, bytes } = JSON.parse(readFileSync(report, 'utf8'));
 const megabytes = (count) => `${(count / 1e6).toFixed(1).padStart(7)} MB`;
 say(`
 ${bold('Sizes')}
   linear weights in BF16              ${megabytes(weights.bf16_bytes)}
-  linear weights in FP8, with scales  ${megabytes(weights.bytes)}   (${weights.ratio.toFixed(3)} of BF16)
+  linear weights compiled, with scales${megabytes(weights.bytes)}   (${weights.ratio.toFixed(3)} of BF16)
   all parameters, imported            ${megabytes(bytes.before.total)}
   all parameters, compiled            ${megabytes(bytes.after.total)}`);
 

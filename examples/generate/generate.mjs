@@ -7,7 +7,7 @@ const { path } = checkpoint ? { path: checkpoint } : await pullModel('smollm2-13
 const imported = await importModelFile(path);
 const { module, report } = await compileModel(imported.module, { recipe: 'fp8-block' });
 console.log(
-  `${report.linears.length} linear layers in FP8, ${report.fp8_weights.ratio.toFixed(3)} of their BF16 size\n`,
+  `${report.linears.length} linear layers in FP8; linear weights take ${report.linear_weights.ratio.toFixed(3)} of BF16\n`,
 );
 
 const executor = await openExecutor('cpu');

@@ -7,7 +7,15 @@ import { formatBytes, formatDuration } from './terminal/units.ts';
 type LinearReport = CompileReport['linears'][number];
 
 export function shortReport(report: CompileReport, style: Style): string {
-  const { bytes, fp8_weights: weights, linears, attention, kept, not_lowered: refused } = report;
+  const {
+    bytes,
+    fp8_weights: weights,
+    linear_weights: linear,
+    linears,
+    attention,
+    kept,
+    not_lowered: refused,
+  } = report;
   const sections = [
     [
       `${style('bold', report.recipe)}: ${linears.length} linear layers, ${kept.length} kept in high precision, ${refused.length} not lowered`,
@@ -18,10 +26,11 @@ export function shortReport(report: CompileReport, style: Style): string {
             `FP8 weights: ${weights.count}, ${formatBytes(weights.bytes)} with scales, ${weights.ratio.toFixed(3)} of their BF16 size`,
           ]
         : []),
+      ...(linear ? [`linear weights, those kept included: ${linear.ratio.toFixed(3)} of their BF16 size`] : []),
     ].join('\n'),
     linearTable(linears),
     attentionLines(attention),
-    kept.map(({ location, precision, rule }) => `kept: ${location} in ${precision} (rule: ${rule})`).join('\n'),
+    keptLines(kept),
     refused
       .map(({ location, op, code, reason, hint }) => {
         const title = style('yellow', `not lowered [${code}]:`);
@@ -64,6 +73,17 @@ function attentionLines(attention: CompileReport['attention']): string {
   const groups = grouped(attention, ({ precision, functions }) => `${precision} in ${functions.join(' ')}`);
   return groups
     .map((group) => `attention: ${group[0]!.precision}, ${group.length} nodes in ${group[0]!.functions.join(' ')}`)
+    .join('\n');
+}
+
+function keptLines(kept: CompileReport['kept']): string {
+  const groups = grouped(kept, ({ location, precision, rule }) => [anyLayer(location), precision, rule].join('\n'));
+  return groups
+    .map((group) => {
+      const { location, precision, rule } = group[0]!;
+      const place = group.length === 1 ? location : `${anyLayer(location)} (${group.length})`;
+      return `kept: ${place} in ${precision} (rule: ${rule})`;
+    })
     .join('\n');
 }
 

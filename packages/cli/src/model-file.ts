@@ -23,7 +23,7 @@ export async function openModel(run: Run, file: string): Promise<ModuleFile> {
 }
 
 async function isCheckpoint(file: string, code: string): Promise<boolean> {
-  if (code === 'file-not-a-file') return true;
+  if (code === 'file-is-directory') return true;
   if (code !== 'module-identifier') return false;
   const handle = await open(file, 'r');
   try {

@@ -23,7 +23,7 @@ export async function checkOutput(output: string, input?: string): Promise<void>
   }
   const existing = await stat(output).catch(() => undefined);
   if (existing?.isDirectory()) {
-    throw new QuaverError('file-not-a-file', `${output}: this is a folder`, {
+    throw new QuaverError('file-is-directory', `${output}: this is a folder`, {
       hint: 'Give the path of the file to write.',
       where: { file: output },
     });

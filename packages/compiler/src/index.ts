@@ -31,5 +31,6 @@ export type {
   LinearReport,
   NotLoweredReport,
   PassRecord,
+  WeightBytes,
 } from './report/report.ts';
 export { withKvCache } from './with-kv-cache.ts';

@@ -152,6 +152,17 @@ describe('a target', () => {
 });
 
 describe('the report', () => {
+  it('counts linear layers that are kept, but not lm_head, into the size of linear weights', async () => {
+    const { report } = await compile(smallLlama({ dtype: 'f32' }), { recipe: 'fp8-block' });
+    // Layer 0 without k and v in FP8: q, o, gate, up, down; the rest of both layers in BF16.
+    const fp8 = 144 * 144 * 2 + 200 * 144 * 3;
+    const scales = (4 + 4 + 4 + 4 + 4) * 4;
+    const kept = 2 * (144 * 144 * 2 + 48 * 144 * 2 + 200 * 144 * 3) - fp8;
+    const bf16_bytes = 2 * (fp8 + kept);
+    const bytes = fp8 + scales + 2 * kept;
+    expect(report.linear_weights).toEqual({ count: 14, bytes, bf16_bytes, ratio: bytes / bf16_bytes });
+  });
+
   it('is JSON, adds up, and counts what the module has', async () => {
     const { module, report } = await compile(smallLlama({ dtype: 'f32' }), { recipe: everyLinearFp8 });
     const json = JSON.parse(JSON.stringify(report));
@@ -177,6 +188,7 @@ describe('the report', () => {
       bf16_bytes: 2 * elements,
       ratio: (elements + scales) / (2 * elements),
     });
+    expect(report.linear_weights).toEqual(report.fp8_weights);
     const nodes = module.functions.reduce((total, fn) => total + fn.nodes.length, 0);
     expect(report.passes.at(-1)!.nodes_after).toBe(nodes);
     for (const [i, pass] of report.passes.entries())

@@ -9,7 +9,9 @@ interface ExportFlags extends OutputFlags {
 
 export function exportCommand(environment: Environment): Command {
   const command = new Command('export')
-    .description('Write a compiled model as a Hugging Face FP8 block folder, which vLLM and transformers serve.')
+    .description(
+      'Write a compiled model as a folder in the Hugging Face FP8 block layout, which vLLM and transformers read.',
+    )
     .argument('<model>', 'a .qvr file compiled with fp8-block or fp8-block-f32')
     .requiredOption('-o, --output <folder>', 'the folder to make');
   return withOutputFlags(command)
@@ -19,12 +21,16 @@ export function exportCommand(environment: Environment): Command {
 
 async function exportModel(run: Run, file: string, { output }: ExportFlags): Promise<void> {
   await using module = await openModel(run, file);
-  const { fp8Weights, otherTensors } = await exportHfFp8(module, output, {
+  const { fp8Weights, requantizedWeights, otherTensors } = await exportHfFp8(module, output, {
     signal: run.signal,
     onProgress: (done, total) => run.progress.update('Exporting', done, total),
   });
   run.result(
-    { path: output, fp8_weights: fp8Weights, other_tensors: otherTensors },
-    () => `${output}: ${fp8Weights} weights in FP8, ${otherTensors} other tensors`,
+    { path: output, fp8_weights: fp8Weights, requantized_weights: requantizedWeights, other_tensors: otherTensors },
+    () =>
+      `${output}: ${fp8Weights} weights in FP8, ${otherTensors} other tensors` +
+      (requantizedWeights > 0
+        ? `; ${requantizedWeights} of the FP8 ones are BF16 in ${file}, and were quantized because serving engines fuse them with FP8 ones`
+        : ''),
   );
 }

@@ -31,7 +31,7 @@ export function formatReport(report: CompileReport): string {
 }
 
 function summary(report: CompileReport): string {
-  const { bytes, fp8_weights: weights } = report;
+  const { bytes, fp8_weights: weights, linear_weights: linear } = report;
   const lines = [
     `recipe ${report.recipe}; ${report.linears.length} linear layers, ${report.kept.length} kept, ${report.not_lowered.length} not lowered`,
     `row-invariant: ${report.rowInvariant ? 'yes' : 'no'} (${report.row_invariance})`,
@@ -43,6 +43,7 @@ function summary(report: CompileReport): string {
       `FP8 weights: ${count} tensors, ${megabytes(weights.bytes)} with scales, ${ratio.toFixed(3)} of their BF16 size`,
     );
   }
+  if (linear) lines.push(`linear weights: ${linear.count} tensors, ${linear.ratio.toFixed(3)} of their BF16 size`);
   return lines.join('\n');
 }
 

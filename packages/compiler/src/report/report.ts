@@ -61,6 +61,14 @@ export interface ByteReport {
   readonly by_dtype: Readonly<Partial<Record<DType, number>>>;
 }
 
+/** Bytes of weights, scales included, against the same weights in BF16. */
+export interface WeightBytes {
+  readonly count: number;
+  readonly bytes: number;
+  readonly bf16_bytes: number;
+  readonly ratio: number;
+}
+
 export interface CompileReport {
   readonly recipe: string;
   readonly rowInvariant: boolean;
@@ -75,9 +83,9 @@ export interface CompileReport {
   /** Parameters of the module, before and after. */
   readonly bytes: { readonly before: ByteReport; readonly after: ByteReport };
   /** FP8 weights with their scales against the same weights in BF16; undefined when there are none. */
-  readonly fp8_weights:
-    | { readonly count: number; readonly bytes: number; readonly bf16_bytes: number; readonly ratio: number }
-    | undefined;
+  readonly fp8_weights: WeightBytes | undefined;
+  /** All weights of linear layers but `lm_head`, those kept in high precision included; undefined when there are none. */
+  readonly linear_weights: WeightBytes | undefined;
   /** What the target does with each op; empty without a target. */
   readonly assignments: readonly Assignment[];
 }
@@ -105,7 +113,8 @@ export function buildReport(
     kept: collect<KeptReport>(describeKept),
     not_lowered: collect<NotLoweredReport>(describeRefusal),
     bytes: { before: countBytes(before), after: countBytes(after) },
-    fp8_weights: compareWeights(after, parameters),
+    fp8_weights: compareWeights(after, parameters, (node) => node.op === 'scaled_dot'),
+    linear_weights: compareWeights(after, parameters, isLinearLayer),
     assignments: context.assignments,
   };
 }
@@ -183,20 +192,27 @@ function bytesOfType({ dtype, shape }: Parameter['type']): number {
   return shape.reduce((product, dim) => product * dim, dtypeBytes[dtype]);
 }
 
-/** Every FP8 weight that a scaled_dot reads, once, with its scales. */
-function compareWeights(module: Module, parameters: ReadonlyMap<string, Parameter>): CompileReport['fp8_weights'] {
-  const codes = new Set<Parameter>();
+function isLinearLayer(node: Node): boolean {
+  return (node.op === 'scaled_dot' || node.op === 'dot_general') && node.location !== 'lm_head';
+}
+
+/** Every weight that the chosen nodes read, once, with its scales. */
+function compareWeights(
+  module: Module,
+  parameters: ReadonlyMap<string, Parameter>,
+  chosen: (node: Node) => boolean,
+): WeightBytes | undefined {
+  const weights = new Set<Parameter>();
   const scales = new Set<Parameter>();
-  for (const node of module.functions.flatMap((fn) => fn.nodes)) {
-    if (node.op !== 'scaled_dot') continue;
+  for (const node of module.functions.flatMap((fn) => fn.nodes).filter(chosen)) {
     node.operands.forEach((value, i) => {
       const parameter = value?.kind === 'parameter' ? parameters.get(value.ref!) : undefined;
-      if (parameter) (i < 2 ? codes : scales).add(parameter);
+      if (parameter) (i < 2 ? weights : scales).add(parameter);
     });
   }
-  if (codes.size === 0) return undefined;
+  if (weights.size === 0) return undefined;
   const sum = (list: Iterable<Parameter>) => [...list].reduce((total, { type }) => total + bytesOfType(type), 0);
-  const bytes = sum(codes) + sum(scales);
-  const bf16Bytes = [...codes].reduce((total, { type }) => total + bytesOfType({ ...type, dtype: 'bf16' }), 0);
-  return { count: codes.size, bytes, bf16_bytes: bf16Bytes, ratio: bytes / bf16Bytes };
+  const bytes = sum(weights) + sum(scales);
+  const bf16Bytes = [...weights].reduce((total, { type }) => total + bytesOfType({ ...type, dtype: 'bf16' }), 0);
+  return { count: weights.size, bytes, bf16_bytes: bf16Bytes, ratio: bytes / bf16Bytes };
 }

@@ -12,6 +12,8 @@ export interface ExportOptions {
 export interface ExportResult {
   /** Weights written as FP8 codes with block scales. */
   readonly fp8Weights: number;
+  /** Those of them that the module keeps in high precision, quantized because serving engines fuse them with FP8 ones. */
+  readonly requantizedWeights: number;
   /** Tensors written as they are. */
   readonly otherTensors: number;
 }
@@ -34,7 +36,7 @@ const assetNames = [
  * @throws QuaverError `export-not-fp8-block`, `export-config-missing`, `output-exists`, `disk-full`, `aborted`
  */
 export async function exportHfFp8(module: Module, folder: string, options: ExportOptions = {}): Promise<ExportResult> {
-  const { weights, tensors } = splitParameters(module);
+  const { weights, requantized, tensors } = splitParameters(module);
   if (weights.length === 0) {
     throw notFp8Block(module, 'it has no weights in FP8');
   }
@@ -52,15 +54,20 @@ export async function exportHfFp8(module: Module, folder: string, options: Expor
       ...options,
     },
   );
-  return { fp8Weights: weights.length, otherTensors: tensors.length };
+  return { fp8Weights: weights.length, requantizedWeights: requantized, otherTensors: tensors.length };
 }
 
 const headName = 'lm_head.weight';
 
-function splitParameters(module: Module): { weights: Fp8WeightToWrite[]; tensors: TensorToWrite[] } {
+function splitParameters(module: Module): {
+  weights: Fp8WeightToWrite[];
+  requantized: number;
+  tensors: TensorToWrite[];
+} {
   const byName = new Map(module.parameters.map((parameter) => [parameter.name, parameter]));
   const weights: Fp8WeightToWrite[] = [];
   const tensors: TensorToWrite[] = [];
+  let requantized = 0;
   for (const parameter of module.parameters) {
     const { name, type } = parameter;
     // RoPE tables follow from the configuration; a copy of a weight for training is not part of the layout.
@@ -70,6 +77,7 @@ function splitParameters(module: Module): { weights: Fp8WeightToWrite[]; tensors
     else if (type.dtype === 'f32' || type.dtype === 'bf16' || type.dtype === 'f16') {
       if (fusedNeighbours(name).some((neighbour) => byName.get(neighbour)?.type.dtype === 'f8e4m3fn')) {
         weights.push(quantizedWeight(parameter, blockSize, (signal) => dataOf(module, parameter).read(signal)));
+        requantized++;
         continue;
       }
       tensors.push({
@@ -80,7 +88,7 @@ function splitParameters(module: Module): { weights: Fp8WeightToWrite[]; tensors
       });
     } else throw notFp8Block(module, `'${name}' is ${type.dtype} without block scales`);
   }
-  return { weights, tensors };
+  return { weights, requantized, tensors };
 }
 
 function fp8Weight(module: Module, weight: Parameter, scale: Parameter): Fp8WeightToWrite {
