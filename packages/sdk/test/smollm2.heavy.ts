@@ -105,7 +105,7 @@ describe('the FP8 graph', () => {
   it('predicts prose nearly as well as BF16: perplexity ratio at most 1.02', async () => {
     const measure = async (module: Module) => {
       await using model = await openSession(module, { recipe: 'bf16', functions: ['score'] });
-      return perplexity(model.session, (await model.tokenizer()).encode(prose));
+      return await perplexity(model.session, (await model.tokenizer()).encode(prose));
     };
     const [bf16, fp8] = [await measure(imported), await measure(compiled)];
     expect(fp8.tokens).toBeGreaterThan(2000);
