@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { openCheckpoint } from '@quaver/formats/node';
+import type { Fp8Storage } from '@quaver/formats';
+import { type OpenedCheckpoint, openCheckpoint } from '@quaver/formats/node';
 import {
   bindType,
   byteCount,
@@ -11,9 +12,9 @@ import {
   verifyModule,
   viewHostArray,
 } from '@quaver/ir';
-import type { QuaverError } from '@quaver/numerics';
+import { f8e4m3fn, type QuaverError } from '@quaver/numerics';
 import { describe, expect, test } from 'vitest';
-import { importModel, llamaConfigFromHuggingFace, ropeTables } from '../src/index.ts';
+import { importModel, llamaConfigFromGguf, llamaConfigFromHuggingFace, ropeTables } from '../src/index.ts';
 
 const data = new URL('./data/tiny/', import.meta.url);
 const names = ['llama2', 'llama2-linear', 'llama3', 'smollm2', 'qwen2', 'qwen3', 'mistral'];
@@ -27,9 +28,9 @@ interface Loaded {
   readonly parameters: ReadonlyMap<string, HostTensor>;
 }
 
-async function load(name: string): Promise<Loaded> {
+async function load(name: string, opened?: OpenedCheckpoint): Promise<Loaded> {
   const folder = new URL(`${name}/`, data).pathname;
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = opened ?? (await openCheckpoint(folder));
   const { module } = await importModel(checkpoint, checkpoint.assets);
   const parameters = new Map<string, HostTensor>();
   for (const { name: parameter, type, data: bytes } of module.parameters) {
@@ -128,6 +129,16 @@ describe.each(names)('%s', (name) => {
 
 describe('bad checkpoints', () => {
   const config = JSON.parse(readFileSync(new URL('smollm2/config.json', data), 'utf8')) as Record<string, unknown>;
+  const gguf = {
+    'general.architecture': 'llama',
+    'llama.attention.head_count': 3,
+    'llama.attention.layer_norm_rms_epsilon': 1e-5,
+    'llama.block_count': 2,
+    'llama.context_length': 128,
+    'llama.embedding_length': 48,
+    'llama.feed_forward_length': 72,
+    'llama.vocab_size': 97,
+  };
   const code = (run: () => unknown) => {
     try {
       run();
@@ -148,9 +159,34 @@ describe('bad checkpoints', () => {
     ['heads that do not divide', { num_key_value_heads: 2 }, 'model-config-invalid'],
     ['a missing size', { intermediate_size: undefined }, 'model-config-invalid'],
     ['another activation', { hidden_act: 'gelu' }, 'model-config-invalid'],
+    ['half a head rotated', { partial_rotary_factor: 0.5 }, 'model-config-invalid'],
+    [
+      'half a head rotated, in rope_parameters',
+      { rope_parameters: { rope_type: 'default', rope_theta: 1e5, partial_rotary_factor: 0.5 } },
+      'model-config-invalid',
+    ],
     ['an unknown RoPE scaling', { rope_scaling: { rope_type: 'yarn', factor: 4 } }, 'model-rope-scaling-unsupported'],
   ])('%s is refused', (_, change, expected) => {
     expect(code(() => llamaConfigFromHuggingFace({ ...config, ...change }, 'config.json'))).toBe(expected);
+  });
+
+  test('a rotated part of a head is named; all of it is fine', () => {
+    const read = (factor: unknown) =>
+      llamaConfigFromHuggingFace({ ...config, partial_rotary_factor: factor }, 'config.json');
+    expect(() => read(0.25)).toThrow('config.json: partial_rotary_factor is 0.25, expected 1');
+    for (const whole of [1, null, undefined]) expect(read(whole)).toEqual(read(1));
+  });
+
+  test.each([
+    ['rope.dimension_count', 8],
+    ['attention.value_length', 32],
+  ])('GGUF with another %s than the head dimension is refused', (name, other) => {
+    const read = (value: number | undefined, change: object = {}) =>
+      llamaConfigFromGguf({ ...gguf, ...change, [`llama.${name}`]: value }, () => false, 'm.gguf');
+    expect(() => read(other)).toThrow(`m.gguf: llama.${name} is ${other}, expected 16`);
+    expect(code(() => read(other))).toBe('model-config-invalid');
+    expect([read(16).headDim, read(undefined).headDim]).toEqual([16, 16]);
+    expect(read(other, { 'llama.attention.key_length': other }).headDim).toBe(other);
   });
 
   test.each([
@@ -177,6 +213,52 @@ describe('bad checkpoints', () => {
     change(tensors);
     await expect(importModel({ ...checkpoint, tensors }, checkpoint.assets)).rejects.toMatchObject({ code: expected });
     await checkpoint.close();
+  });
+});
+
+describe('an FP8 embedding table', () => {
+  const fp8Name = 'model.embed_tokens.weight';
+
+  /** The smollm2 model, its (tied) table as E4M3 codes with one scale; `restored` has the values themselves instead. */
+  async function loadScaled(scale: number, restored: boolean): Promise<Loaded> {
+    const checkpoint = await openCheckpoint(new URL('smollm2/', data).pathname);
+    const table = checkpoint.tensors.get(fp8Name)!;
+    const [rows, columns] = table.shape as [number, number];
+    const codes = Uint8Array.from({ length: rows * columns }, (_, i) => ((i * 37) % 64) + 8 + (i % 3 === 0 ? 128 : 0));
+    const values = Float32Array.from(codes, (code) => f8e4m3fn.decode(code) * scale);
+    const read = () => Promise.resolve(new Uint8Array(values.buffer));
+    const tensors = new Map(checkpoint.tensors).set(fp8Name, {
+      ...table,
+      ...{ dtype: 'f32', storage: 'F8_E4M3', read },
+      ...(restored ? {} : { fp8: fp8Storage(codes, scale) }),
+    });
+    const loaded = await load('smollm2', { ...checkpoint, tensors });
+    await checkpoint.close();
+    return loaded;
+  }
+
+  const fp8Storage = (codes: Uint8Array, scale: number): Fp8Storage => ({
+    dtype: 'f8e4m3fn',
+    blockShape: [128, 128],
+    scaleShape: [1, 1],
+    readCodes: () => Promise.resolve(codes),
+    readScale: () => Promise.resolve(Float32Array.of(scale)),
+  });
+
+  const logprobs = (model: Loaded) => {
+    const whole = { tokens: i32([1, 4], [5, 17, 2, 96]), targets: i32([1, 4], [17, 2, 96, 1]) };
+    return bits(call(model, 'logprobs', whole, new Map(), { B: 1, T: 4 }).logprobs!.data);
+  };
+
+  test.each([1, 4, 0.3])('scaled by %d gives the logprobs of its restored values', async (scale) => {
+    const fp8 = await loadScaled(scale, false);
+    expect(logprobs(fp8)).toEqual(logprobs(await loadScaled(scale, true)));
+    expect(fp8.parameters.get(fp8Name)!.type.dtype).toBe('f32');
+    expect(fp8.parameters.has(`${fp8Name}_scale_inv`)).toBe(false);
+  });
+
+  test('with another scale is another model', async () => {
+    expect(logprobs(await loadScaled(1, false))).not.toEqual(logprobs(await loadScaled(4, false)));
   });
 });
 

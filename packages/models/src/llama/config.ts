@@ -60,6 +60,10 @@ export function llamaConfigFromHuggingFace(config: Json, source: string): LlamaC
   if (config.hidden_act !== undefined && config.hidden_act !== 'silu') {
     throw invalid(source, 'hidden_act', String(config.hidden_act), 'silu');
   }
+  for (const values of [config, config.rope_parameters, config.rope_scaling]) {
+    const factor = (values as Json | null | undefined)?.partial_rotary_factor ?? 1;
+    if (factor !== 1) throw invalid(source, 'partial_rotary_factor', String(factor), '1: all of a head is rotated');
+  }
   const read = new NumberReader(config, source);
   const hiddenSize = read.integer('hidden_size');
   const heads = read.integer('num_attention_heads');
@@ -148,6 +152,11 @@ export function llamaConfigFromGguf(metadata: Json, has: (tensor: string) => boo
   const tokens = metadata['tokenizer.ggml.tokens'];
   const window = read.integerOrZero(key('attention.sliding_window'), 0);
   const scaling = metadata[key('rope.scaling.type')];
+  const headDim = read.integer(key('attention.key_length'), Math.floor(hiddenSize / heads));
+  for (const name of [key('attention.value_length'), key('rope.dimension_count')]) {
+    const found = read.integer(name, headDim);
+    if (found !== headDim) throw invalid(source, name, String(found), `${headDim}, the head dimension`);
+  }
   return checked(
     {
       family: architecture,
@@ -157,7 +166,7 @@ export function llamaConfigFromGguf(metadata: Json, has: (tensor: string) => boo
       layers,
       heads,
       kvHeads: read.integer(key('attention.head_count_kv'), heads),
-      headDim: read.integer(key('attention.key_length'), Math.floor(hiddenSize / heads)),
+      headDim,
       rmsNormEps: read.positive(key('attention.layer_norm_rms_epsilon')),
       ropeTheta: read.positive(key('rope.freq_base'), 10000),
       ropeScaling: ropeScaling(

@@ -17,6 +17,7 @@ import {
   type Value,
 } from '@quaver/ir';
 import type { LlamaConfig } from './config.ts';
+import { embeddingName } from './tensors.ts';
 
 /** Finds a parameter of the module by name. */
 export type ParameterLookup = (name: string) => Parameter;
@@ -102,7 +103,7 @@ class LlamaLayers {
     const { g } = this;
     return g.scope('model', () => {
       let x = g.scope('embed_tokens', () =>
-        g.convert(g.op('gather', [this.#parameter('model.embed_tokens.weight'), tokens], { axis: 0 }), 'f32'),
+        g.convert(g.op('gather', [this.#parameter(embeddingName), tokens], { axis: 0 }), 'f32'),
       );
       for (let layer = 0; layer < this.#config.layers; layer++) {
         x = g.scope(`layers.${layer}`, () => this.#layer(x, position, layer, cached));
@@ -115,7 +116,7 @@ class LlamaLayers {
   logits(hidden: Value): Value {
     const normed = this.g.scope('model', () => this.#norm(hidden, 'model.norm.weight'));
     return this.g.scope('lm_head', () => {
-      const name = this.#config.tieEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight';
+      const name = this.#config.tieEmbeddings ? embeddingName : 'lm_head.weight';
       return this.#matmul(normed, this.#weight(name));
     });
   }

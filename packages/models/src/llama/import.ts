@@ -4,7 +4,7 @@ import { bf16, f16, QuaverError } from '@quaver/numerics';
 import { type LlamaConfig, llamaConfigFromGguf, llamaConfigFromHuggingFace } from './config.ts';
 import { llamaFunctions, llamaStates, llamaSymbols, ropeCosName, ropeSinName } from './graph.ts';
 import { ropeTables } from './rope.ts';
-import { deinterleaveRows, type RequiredTensor, requiredTensors } from './tensors.ts';
+import { deinterleaveRows, embeddingName, type RequiredTensor, requiredTensors } from './tensors.ts';
 
 /** How parameters are stored: as the checkpoint has them (block-quantized GGUF becomes f32), or all in one type. */
 export type ImportDType = 'auto' | 'f32' | 'bf16';
@@ -104,8 +104,9 @@ function readParameters(
   config: LlamaConfig,
 ): Parameter[] {
   const { name, shape } = tensor;
-  if (found.fp8 && wanted === 'auto' && found.fp8.blockShape.join() === '128,128') {
-    const { fp8 } = found;
+  const { fp8 } = found;
+  // Rows of the embedding table are gathered, and a gathered row is no longer in the blocks its scales are for.
+  if (fp8 && wanted === 'auto' && name !== embeddingName && fp8.blockShape.join() === '128,128') {
     const scaleBytes = async (signal?: AbortSignal) => asBytes(await fp8.readScale(signal));
     return [
       parameter(name, fp8.dtype, shape, (signal) => fp8.readCodes(signal)),

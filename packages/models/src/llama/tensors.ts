@@ -1,6 +1,9 @@
 /** @file Which tensors a Llama-family graph needs, what shape each has, and what GGUF calls it. */
 import type { LlamaConfig } from './config.ts';
 
+/** The embedding table; also the `lm_head` weight of models that tie the two. */
+export const embeddingName = 'model.embed_tokens.weight';
+
 /** One tensor the graph reads, by its Hugging Face name. */
 export interface RequiredTensor {
   readonly name: string;
@@ -15,7 +18,7 @@ export interface RequiredTensor {
 export function requiredTensors(config: LlamaConfig): RequiredTensor[] {
   const hidden = config.hiddenSize;
   const tensors: RequiredTensor[] = [
-    { name: 'model.embed_tokens.weight', gguf: 'token_embd.weight', shape: [config.vocabSize, hidden] },
+    { name: embeddingName, gguf: 'token_embd.weight', shape: [config.vocabSize, hidden] },
   ];
   for (let layer = 0; layer < config.layers; layer++) tensors.push(...layerTensors(config, layer));
   tensors.push({ name: 'model.norm.weight', gguf: 'output_norm.weight', shape: [hidden] });
