@@ -5,6 +5,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  type DType,
+  dtypeBytes,
   encodeModule,
   type Module,
   memoryData,
@@ -229,13 +231,16 @@ describe('verifyData', () => {
   });
 });
 
-/** A safetensors file with the tensors `key` of `bytes`. */
-function safetensors(tensors: Record<string, Uint8Array>): Uint8Array {
+/** A safetensors file with the tensors `key` of `bytes`, each a row of U8 unless `type` says otherwise. */
+function safetensors(
+  tensors: Record<string, Uint8Array>,
+  type: { readonly dtype?: unknown; readonly shape?: unknown } = {},
+): Uint8Array {
   let end = 0;
   const entries = Object.entries(tensors).map(([key, bytes]) => {
     const start = end;
     end += bytes.byteLength;
-    return [key, { dtype: 'U8', shape: [bytes.byteLength], data_offsets: [start, end] }];
+    return [key, { dtype: 'U8', shape: [bytes.byteLength], ...type, data_offsets: [start, end] }];
   });
   const header = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
   const prefix = Buffer.alloc(8);
@@ -326,6 +331,44 @@ describe('external weights', () => {
     await writeFile(at('models/w.safetensors'), content);
     await using file = await readModuleFile(at('models/m.qvr'));
     await expect(file.verifyData()).rejects.toMatchObject({ code });
+  });
+
+  test.each<[string, DType]>([
+    ['F32', 'f32'],
+    ['BF16', 'bf16'],
+    ['F16', 'f16'],
+    ['F8_E4M3', 'f8e4m3fn'],
+    ['F8_E5M2', 'f8e5m2'],
+    ['F8_E8M0', 'f8e8m0fnu'],
+    ['I32', 'i32'],
+    ['U8', 'u8'],
+    ['BOOL', 'bool'],
+  ])('of type %s are read as %s in the same shape, and as nothing else', async (name, dtype) => {
+    const shape = [5, 40 / dtypeBytes[dtype]];
+    const weights = { name: 'w', type: { dtype, shape }, data: external('w.safetensors'), trainable: true };
+    await writeModuleFile(moduleOf([], { parameters: [weights] }), at('models/m.qvr'));
+    await using file = await readModuleFile(at('models/m.qvr'));
+    const read = async (type: { readonly dtype?: unknown; readonly shape?: unknown }) => {
+      await writeFile(at('models/w.safetensors'), safetensors({ k: bytes }, type));
+      return file.parameters[0]!.data!.read();
+    };
+    expect(await read({ dtype: name, shape })).toEqual(bytes);
+    // As many bytes each time.
+    const others = [
+      { dtype: name === 'F16' ? 'BF16' : 'F16', shape },
+      { dtype: name, shape: shape.toReversed() },
+      { dtype: name, shape: [shape[0]! * shape[1]!] },
+      { dtype: undefined, shape },
+      { dtype: name, shape: undefined },
+    ];
+    for (const other of others) {
+      const message = `expected "${name}" and [${shape}]`;
+      await expect(read(other)).rejects.toMatchObject({
+        code: 'external-tensor',
+        message: expect.stringContaining(message),
+        where: { tensor: 'k' },
+      });
+    }
   });
 
   test('need a file to be read', async () => {

@@ -1,14 +1,13 @@
 /** @file Turns the header of a .qvr file into a verified module whose tensor bytes are read on demand. */
 import { QuaverError } from '@quaver/numerics';
 import { ByteBuffer } from 'flatbuffers';
-import type { Dim } from '../dim.ts';
 import { dtypeBytes } from '../dtype.ts';
 import * as fb from '../gen/ir.ts';
 import { graphSchema } from '../gen/schema.ts';
 import type { Module, Parameter, SymbolicDim, TensorData } from '../module.ts';
 import { coreOps } from '../ops/index.ts';
 import type { OpRegistry } from '../registry.ts';
-import type { ConcreteType, TensorType } from '../type.ts';
+import type { ConcreteType } from '../type.ts';
 import { verifyModule } from '../verify.ts';
 import type { ByteSource } from './byte-source.ts';
 import { decodeFunction } from './decode-function.ts';
@@ -27,8 +26,12 @@ export interface DecodeOptions {
   readonly external?: ExternalResolver;
 }
 
-/** Finds a tensor of `byteLength` bytes in a file next to the module. Nothing is opened before `read`. */
-export type ExternalResolver = (reference: NonNullable<TensorData['external']>, byteLength: number) => TensorData;
+/** Finds a tensor of `type`, `byteLength` bytes, in a file next to the module. Nothing is opened before `read`. */
+export type ExternalResolver = (
+  reference: NonNullable<TensorData['external']>,
+  byteLength: number,
+  type: ConcreteType,
+) => TensorData;
 
 /** What a header says beyond the module itself. */
 export interface HeaderInfo {
@@ -149,7 +152,7 @@ function decodeParameter(
 function decodeExternal(
   reader: HeaderReader,
   external: fb.External,
-  type: TensorType,
+  type: ConcreteType,
   resolve: ExternalResolver = unresolved,
 ): TensorData {
   const reference = {
@@ -157,8 +160,8 @@ function decodeExternal(
     key: reader.text(external, 'key'),
     sha256: reader.text(external, 'sha256'),
   };
-  const byteLength = type.shape.reduce<number>((bytes, dim: Dim) => bytes * Number(dim), dtypeBytes[type.dtype]);
-  return { ...resolve(reference, byteLength), external: reference };
+  const byteLength = type.shape.reduce((bytes, dim) => bytes * dim, dtypeBytes[type.dtype]);
+  return { ...resolve(reference, byteLength, type), external: reference };
 }
 
 const unresolved: ExternalResolver = ({ uri, key }, byteLength) => ({

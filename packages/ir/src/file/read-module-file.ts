@@ -46,7 +46,7 @@ export async function readModuleFile(path: string, options: ReadModuleFileOption
   try {
     const { module, info } = await openModule(source, {
       ...options,
-      external: (reference, byteLength) => externalTensor(path, reference, byteLength),
+      external: (reference, byteLength, type) => externalTensor(path, reference, byteLength, type),
     });
     const close = () => source.close();
     const verifyData = (verify: VerifyDataOptions = {}) => verifyDigests(module, info, path, verify);
