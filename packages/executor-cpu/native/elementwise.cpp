@@ -1,4 +1,4 @@
-// Elementwise kernels and row gathers on f32. `out` may be an input.
+// Elementwise kernels on f32. `out` may be an input.
 #include "elementary.h"
 #include "reduce.h"
 
@@ -10,13 +10,6 @@ QUAVER_INLINE void zip(const float* a, const float* b, float* out, uint32_t n, O
   for_each_4<Format::f32>(a, n, [&](uint32_t i, f32x4 v, uint32_t count) {
     store_first(out + i, operation(v, load_first(b, i, count)), count);
   });
-}
-
-template <Format F>
-void gather_as(const int32_t* ids, const uint8_t* table, float* out, uint32_t count, uint32_t d) {
-  for (uint32_t row = 0; row < count; row++, out += d)
-    for_each_4<F>(table + static_cast<size_t>(ids[row]) * d * bytes_of(F), d,
-                  [&](uint32_t i, f32x4 v, uint32_t lanes) { store_first(out + i, v, lanes); });
 }
 
 }  // namespace
@@ -63,24 +56,6 @@ int32_t rope(const float* x, const float* cos, const float* sin, const int32_t* 
           store_first(out + half + i, x2 * c + x1 * s, count);
         });
     }
-  return -1;
-}
-
-/**
- * out f32[count, d] = rows ids i32[count] of a table f32, bf16 or FP8 [rows, d].
- * Returns the first index whose id is outside the table, before writing anything, or −1.
- */
-QUAVER_KERNEL(gather_rows)
-int32_t gather_rows(Format format, const int32_t* ids, const uint8_t* table, float* out, uint32_t count, uint32_t rows,
-                    uint32_t d) {
-  for (uint32_t i = 0; i < count; i++)
-    if (static_cast<uint32_t>(ids[i]) >= rows) return static_cast<int32_t>(i);
-  switch (format) {
-    case Format::f32: gather_as<Format::f32>(ids, table, out, count, d); break;
-    case Format::bf16: gather_as<Format::bf16>(ids, table, out, count, d); break;
-    case Format::f8e4m3fn: gather_as<Format::f8e4m3fn>(ids, table, out, count, d); break;
-    case Format::f8e5m2: gather_as<Format::f8e5m2>(ids, table, out, count, d); break;
-  }
   return -1;
 }
 

@@ -84,7 +84,6 @@ export interface KernelExports {
   add(a: number, b: number, out: number, n: number): void;
   multiply(a: number, b: number, out: number, n: number): void;
   add_bias(x: number, bias: number, out: number, rows: number, n: number): void;
-  gather_rows(format: number, ids: number, table: number, out: number, count: number, rows: number, d: number): number;
 }
 
 type UnscaledGemm = (

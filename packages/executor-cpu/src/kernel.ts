@@ -1,6 +1,6 @@
 /** @file What one op's CPU kernel is: which nodes it takes, and the steps that run one of them at concrete shapes. */
 import type { NodeView, Support } from '@quaver/executor';
-import type { Attributes, ConcreteType } from '@quaver/ir';
+import { type Attributes, type ConcreteType, concreteElementCount, dtypeBytes } from '@quaver/ir';
 import type { CpuBuffer } from './cpu-buffer.ts';
 import type { Kernels } from './kernels.ts';
 import type { WasmHeap } from './wasm-heap.ts';
@@ -58,6 +58,15 @@ export function outputRanges(n: number, flopsPerOutput: number): (readonly [n0: 
   const ranges: (readonly [number, number])[] = [];
   for (let n0 = 0; n0 < n; n0 += size) ranges.push([n0, Math.min(n, n0 + size)]);
   return ranges;
+}
+
+/** Fills the first result with +0: what a sum of no products is. */
+export function zeroStep({ heap, results }: KernelCall): Step {
+  const [out] = results as readonly [Place];
+  const byteLength = concreteElementCount(out.type) * dtypeBytes[out.type.dtype];
+  return () => {
+    heap.view(out.pointer(), byteLength).fill(0);
+  };
 }
 
 /** Number of rows when the last axis is the row. */

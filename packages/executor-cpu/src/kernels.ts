@@ -273,7 +273,7 @@ export class Kernels {
 
   /**
    * The log-softmax of one element per row: x f32[rows, n], targets i32[rows], out f32[rows].
-   * @throws QuaverError `index-out-of-range`
+   * @throws QuaverError `gather-index`
    */
   logSoftmaxGather(x: number, targets: number, out: number, rows: number, n: number): void {
     const bad = this.#wasm.log_softmax_gather(x, targets, out, rows, n);
@@ -287,7 +287,7 @@ export class Kernels {
 
   /**
    * Rotate-half rotary embedding of x f32[b, t, h, d] at positions start[b] + t; cos, sin f32[positions, d / 2], start i32[b].
-   * @throws QuaverError `index-out-of-range`
+   * @throws QuaverError `gather-index`
    */
   rope(
     x: number,
@@ -320,26 +320,9 @@ export class Kernels {
     this.#wasm.add_bias(x, bias, out, rows, n);
   }
 
-  /**
-   * out f32[count, d] = the rows ids i32[count] of table[rows, d].
-   * @throws QuaverError `index-out-of-range`
-   */
-  gatherRows(
-    format: KernelFormat,
-    ids: number,
-    table: number,
-    out: number,
-    count: number,
-    rows: number,
-    d: number,
-  ): void {
-    const bad = this.#wasm.gather_rows(FORMAT_CODE[format], ids, table, out, count, rows, d);
-    if (bad >= 0) throw this.#indexError('gatherRows: id', ids, bad, rows);
-  }
-
   #indexError(what: string, indices: number, at: number, limit: number): QuaverError {
     const found = new DataView(this.memory.buffer).getInt32(indices + 4 * at, true);
-    return new QuaverError('index-out-of-range', `${what} ${at} is ${found}, expected 0 … ${limit - 1}`);
+    return new QuaverError('gather-index', `${what} ${at} is ${found}, expected 0 … ${limit - 1}`);
   }
 }
 

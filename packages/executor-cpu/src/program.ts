@@ -262,7 +262,7 @@ class Binder {
   }
 
   #copy(from: Pick<Place, 'pointer'>, to: Pick<Place, 'pointer'>, bytes: number): void {
-    this.#heap.bytes.copyWithin(to.pointer(), from.pointer(), from.pointer() + bytes);
+    this.#heap.copy(to.pointer(), from.pointer(), bytes);
   }
 
   #placeBuffer(value: Value, buffer: Bindings['inputs'][string] | undefined): void {

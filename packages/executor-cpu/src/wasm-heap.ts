@@ -37,6 +37,14 @@ export class WasmHeap {
   }
 
   /**
+   * Copies `byteLength` bytes, which may overlap. Offsets are numbers, so whatever allocated to find them has grown the
+   * memory before a view of it is taken.
+   */
+  copy(to: number, from: number, byteLength: number): void {
+    this.bytes.copyWithin(to, from, from + byteLength);
+  }
+
+  /**
    * @returns the offset of `byteLength` bytes, not cleared
    * @throws QuaverError `executor-out-of-memory`
    */

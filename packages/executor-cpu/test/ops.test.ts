@@ -1,4 +1,5 @@
-import { coreOps, type DType } from '@quaver/ir';
+import { referencePlugin, Session } from '@quaver/executor';
+import { allocateHostArray, coreOps, type DType, type Value } from '@quaver/ir';
 import { describe, expect, test } from 'vitest';
 import { cpuPlugin } from '../src/index.ts';
 import { expectSameBits, GraphCase, randomSource, randomTensor } from './same-bits.ts';
@@ -183,6 +184,91 @@ test('data movement: rows of a table, rows of a batch, cache updates that run pa
   g.output('flat', g.op('reshape', [x], { shape: [14, 12] }));
   g.output('same', x);
   await expectSameBits(graph, ['gather', 'dynamic_update_slice', 'reshape']);
+});
+
+test('memory that grows while a step finds its operands: large parameters as outputs, reshaped, and as positions', async () => {
+  // 1.2 MB is more than what a fresh executor's memory holds, so the first look at each parameter grows it.
+  const random = randomSource(8);
+  const large = randomTensor(random, 'f32', [600, 500]);
+  const cases: Record<string, (graph: GraphCase) => void> = {
+    output: (graph) => graph.g.output('y', graph.parameter('w', large)),
+    reshape: (graph) =>
+      graph.g.output('y', graph.g.op('reshape', [graph.parameter('w', large)], { shape: [500, 600] })),
+    gather: (graph) => {
+      const ids = graph.parameter('ids', randomTensor(random, 'i32', [300_000], 30));
+      const table = graph.input('table', randomTensor(random, 'f32', [30, 1]));
+      graph.g.output('y', graph.g.op('gather', [table, ids], { axis: 0 }));
+    },
+    dynamic_update_slice: (graph) => {
+      const cache = graph.input('cache', randomTensor(random, 'f32', [300_000, 2, 1]));
+      const start = graph.parameter('start', randomTensor(random, 'i32', [300_000], 2));
+      const x = graph.parameter('x', randomTensor(random, 'f32', [300_000, 1, 1]));
+      graph.g.output('y', graph.g.op('dynamic_update_slice', [cache, x, start], { axis: 1 }));
+    },
+    negate: (graph) => graph.g.output('y', graph.g.op('negate', [graph.parameter('w', large)])),
+  };
+  for (const [op, build] of Object.entries(cases)) {
+    const graph = new GraphCase();
+    build(graph);
+    await expectSameBits(graph, op === 'output' || op === 'negate' ? [] : [op]);
+  }
+});
+
+describe('a contraction over nothing is +0, in memory that held something else', () => {
+  /** `y` [2, 5] lies where x · x was; adding −0 keeps its sign visible. */
+  async function expectZeros(op: string, makeY: (graph: GraphCase) => Value): Promise<void> {
+    const graph = new GraphCase();
+    const { g } = graph;
+    const x = graph.input('x', randomTensor(randomSource(9), 'f32', [2, 5]));
+    const zero = graph.input('zero', { type: { dtype: 'f32', shape: [2, 5] }, data: new Float32Array(10).fill(-0) });
+    g.output('first', g.op('add', [g.op('multiply', [x, x]), x]));
+    g.output('second', g.op('add', [makeY(graph), zero]));
+    await expectSameBits(graph, [op]);
+  }
+
+  test.each(['f32', 'bf16'] as const)('dot_general of %s', async (dtype) => {
+    await expectZeros('dot_general', (graph) => {
+      const x = graph.input('a', { type: { dtype, shape: [2, 0] }, data: allocateHostArray(dtype, 0) });
+      const w = graph.parameter('w', { type: { dtype, shape: [5, 0] }, data: allocateHostArray(dtype, 0) });
+      return graph.g.op('dot_general', [x, w], { lhs_contract: [1], rhs_contract: [1] });
+    });
+  });
+
+  test('scaled_dot', async () => {
+    await expectZeros('scaled_dot', (graph) => {
+      const empty = { type: { dtype: 'f8e4m3fn', shape: [2, 0] }, data: new Uint8Array(0) } as const;
+      const x = graph.input('a', empty);
+      const w = graph.parameter('w', { ...empty, type: { dtype: 'f8e4m3fn', shape: [5, 0] } });
+      const scale = (name: string, rows: number) => graph.input(name, randomTensor(randomSource(1), 'f32', [rows, 1]));
+      const attributes = { lhs_block: [1, 0], rhs_block: [1, 0], lhs_contract: [1], rhs_contract: [1] };
+      return graph.g.op('scaled_dot', [x, w, scale('as', 2), scale('ws', 5)], attributes);
+    });
+  });
+});
+
+describe('an index out of range is the same error as on the reference', () => {
+  test.each([
+    ['gather', [30], { axis: 0 }],
+    ['log_softmax_gather', [2, 30], {}],
+    ['rope', [1, 2, 1, 8], {}],
+  ] as const)('%s', async (op, shape, attributes) => {
+    const random = randomSource(10);
+    for (const index of [-1, 40]) {
+      const graph = new GraphCase();
+      const x = graph.input('x', randomTensor(random, 'f32', shape));
+      const count = op === 'log_softmax_gather' ? 2 : 1;
+      const indices = { type: { dtype: 'i32', shape: [count] }, data: new Int32Array(count).fill(index) } as const;
+      const tables = op === 'rope' ? ['cos', 'sin'] : [];
+      const operands = tables.map((name) => graph.parameter(name, randomTensor(random, 'f32', [40, 4])));
+      graph.g.output('y', graph.g.op(op, [x, ...operands, graph.input('indices', indices)], attributes));
+      const module = graph.module();
+      for (const plugin of [referencePlugin(), cpuPlugin]) {
+        await using executor = await plugin.open();
+        await using session = await Session.open(module, executor);
+        await expect(session.run('main', graph.inputs), executor.id).rejects.toMatchObject({ code: 'gather-index' });
+      }
+    }
+  });
 });
 
 test('primitives without a kernel run by their definition', async () => {

@@ -8,6 +8,7 @@ import {
   refuse,
   rowCount,
   type Step,
+  zeroStep,
 } from '../kernel.ts';
 import { packedWeights, Regions } from '../prepared.ts';
 
@@ -39,7 +40,8 @@ function steps(call: KernelCall): readonly Step[] {
   const { kernels } = call;
   const [n, k] = rhs.type.shape as readonly [number, number];
   const m = rowCount(lhs.type.shape);
-  if (m === 0 || n === 0 || k === 0) return [];
+  if (m === 0 || n === 0) return [];
+  if (k === 0) return [zeroStep(call)];
   const format = rhs.type.dtype as 'bf16' | 'f32';
   const regions = new Regions(call);
   const scratch = regions.take(kernels.gemmScratchBytes(m, k));

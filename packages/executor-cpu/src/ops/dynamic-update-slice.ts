@@ -17,16 +17,16 @@ export const dynamicUpdateSliceKernel: CpuKernel = {
     return [
       () => {
         const [to, from, source] = [out.pointer(), update.pointer(), operand.pointer()];
-        const { bytes } = heap;
-        if (to !== source) bytes.copyWithin(to, source, source + batch * capacity * rowBytes);
-        const starts = new Int32Array(bytes.buffer, start.pointer(), batch);
+        const positions = start.pointer();
+        if (to !== source) heap.copy(to, source, batch * capacity * rowBytes);
+        const starts = new Int32Array(heap.bytes.buffer, positions, batch);
         for (let b = 0; b < batch; b++) {
-          const first = Math.max(0, starts[b]!);
-          const skipped = first - starts[b]!;
-          const copied = Math.min(rows - skipped, capacity - first);
+          const row = Math.max(0, starts[b]!);
+          const skipped = row - starts[b]!;
+          const copied = Math.min(rows - skipped, capacity - row);
           if (copied <= 0) continue;
           const begin = from + (b * rows + skipped) * rowBytes;
-          bytes.copyWithin(to + (b * capacity + first) * rowBytes, begin, begin + copied * rowBytes);
+          heap.copy(to + (b * capacity + row) * rowBytes, begin, copied * rowBytes);
         }
       },
     ];

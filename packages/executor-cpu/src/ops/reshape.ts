@@ -10,6 +10,6 @@ export const reshapeKernel: CpuKernel = {
     const [from] = operands as readonly [Place];
     const [to] = results as readonly [Place];
     const byteLength = concreteElementCount(from.type) * dtypeBytes[from.type.dtype];
-    return [() => heap.bytes.copyWithin(to.pointer(), from.pointer(), from.pointer() + byteLength)];
+    return [() => heap.copy(to.pointer(), from.pointer(), byteLength)];
   },
 };

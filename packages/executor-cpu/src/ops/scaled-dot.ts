@@ -9,6 +9,7 @@ import {
   refuse,
   rowCount,
   type Step,
+  zeroStep,
 } from '../kernel.ts';
 import type { Fp8Format } from '../kernels.ts';
 import { type Prepared, packedWeights, Regions } from '../prepared.ts';
@@ -70,7 +71,8 @@ function steps(call: KernelCall): readonly Step[] {
   const { kernels, attributes } = call;
   const [n, k] = rhs!.type.shape as readonly [number, number];
   const m = rowCount(lhs!.type.shape);
-  if (m === 0 || n === 0 || k === 0) return [() => out.buffer?.pointer()];
+  if (m === 0 || n === 0) return [];
+  if (k === 0) return [zeroStep(call)];
   const wFormat = rhs!.type.dtype as Fp8Format;
   const lhsBlock = attributes.lhs_block as readonly number[];
   const blockN = (attributes.rhs_block as readonly number[])[0]!;
