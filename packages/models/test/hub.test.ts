@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { cacheFolder, type PullProgress, pullModel } from '../src/hub/index.ts';
@@ -166,13 +167,26 @@ test('pulls of one model at the same time in one process agree', async () => {
 });
 
 test.each([
-  [{ QUAVER_CACHE: '/q', XDG_CACHE_HOME: '/x', HOME: '/h' }, '/q'],
-  [{ QUAVER_CACHE: '', XDG_CACHE_HOME: '/x', HOME: '/h' }, '/x/quaver'],
-])('the cache folder of %o is %s', (env, folder) => {
-  expect(cacheFolder(env)).toBe(path.resolve(folder));
+  ['linux', { QUAVER_CACHE: '/q', XDG_CACHE_HOME: '/x', HOME: '/h' }, '/q'],
+  ['linux', { QUAVER_CACHE: '', XDG_CACHE_HOME: '/x', HOME: '/h' }, '/x/quaver'],
+  ['linux', { HOME: '/h' }, '/h/.cache/quaver'],
+  ['linux', { HOME: '/h', XDG_CACHE_HOME: 'relative' }, '/h/.cache/quaver'],
+  ['darwin', { QUAVER_CACHE: '/q/../r', HOME: '/h' }, '/r'],
+  ['darwin', { XDG_CACHE_HOME: '/x', HOME: '/h' }, '/x/quaver'],
+  ['darwin', { HOME: '/h' }, '/h/Library/Caches/quaver'],
+  ['win32', { QUAVER_CACHE: 'D:/q', LOCALAPPDATA: 'C:\\l' }, 'D:\\q'],
+  ['win32', { XDG_CACHE_HOME: 'D:\\x', LOCALAPPDATA: 'C:\\l' }, 'D:\\x\\quaver'],
+  ['win32', { LOCALAPPDATA: 'C:\\l', USERPROFILE: 'C:\\u', HOME: '/h' }, 'C:\\l\\quaver\\cache'],
+  ['win32', { USERPROFILE: 'C:\\u', HOME: '/h' }, 'C:\\u\\AppData\\Local\\quaver\\cache'],
+] as const)('on %s, the cache folder of %o is %s', (platform, env, folder) => {
+  expect(cacheFolder(env, platform)).toBe(folder);
 });
 
-test.runIf(process.platform === 'linux')('without variables the cache is under the home folder', () => {
-  expect(cacheFolder({ HOME: '/h' })).toBe('/h/.cache/quaver');
-  expect(cacheFolder({ HOME: '/h', XDG_CACHE_HOME: 'relative' })).toBe('/h/.cache/quaver');
+test('without variables, the cache is under the home folder and the platform is this one', () => {
+  for (const platform of ['linux', 'darwin'] as const) {
+    expect(cacheFolder({}, platform)).toBe(cacheFolder({ HOME: homedir() }, platform));
+  }
+  expect(cacheFolder({}, 'win32')).toBe(cacheFolder({ USERPROFILE: homedir() }, 'win32'));
+  const env = { HOME: homedir(), USERPROFILE: homedir() };
+  expect(cacheFolder(env)).toBe(cacheFolder(env, process.platform));
 });
