@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { bin, pinnedNode, root, run, toolEnv } from './process.mjs';
 
-const script = (file, ...args) => ({ needs: file, command: pinnedNode(), args: [path.join(root, file), ...args] });
+const script = (file, ...args) => ({ command: pinnedNode(), args: [path.join(root, file), ...args] });
 const tool = (name, ...args) => ({ command: path.join(bin, name), args });
 
 const checks = [
@@ -59,7 +59,6 @@ const started = performance.now();
 const times = [];
 
 for (const check of selected) {
-  if (check.needs && !existsSync(path.join(root, check.needs))) continue;
   console.log(`\n━━ ${check.title}`);
   const from = performance.now();
   const totals = await perform(check, scratch);
