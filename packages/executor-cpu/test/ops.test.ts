@@ -108,6 +108,22 @@ describe('dynamic_quantize', () => {
   });
 });
 
+test.each(['f32', 'f8e8m0fnu'] as const)(
+  'dynamic_quantize of empty rows: %s scales, in used memory',
+  async (scale_dtype) => {
+    const graph = new GraphCase();
+    const { g } = graph;
+    const r = graph.input('r', randomTensor(randomSource(11), 'f32', [2, 1]));
+    g.output('first', g.op('add', [g.op('multiply', [r, r]), r]));
+    const x = graph.input('x', { type: { dtype: 'f32', shape: [2, 0] }, data: new Float32Array(0) });
+    const attributes = { to: 'f8e4m3fn', block: [1, 0], max: 448, rounding: 'pow2_up', scale_dtype } as const;
+    const [q, s] = g.apply(coreOps.latest('core', 'dynamic_quantize'), [x], attributes);
+    g.output('q', q!);
+    g.output('s', scale_dtype === 'f32' ? g.op('multiply', [s!, r]) : g.op('convert', [s!], { to: 'f32' }));
+    await expectSameBits(graph, ['dynamic_quantize']);
+  },
+);
+
 describe('attention', () => {
   const caches: readonly [DType, string][] = [
     ['f32', 'f32'],
