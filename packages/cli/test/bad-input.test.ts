@@ -104,19 +104,22 @@ describe('import', () => {
   it('an output that cannot be written is refused before any work', async () => {
     const inFile = path.join(checkpoint, 'config.json', 'model.qvr');
     expect(await failure('import', checkpoint, '-o', inFile)).toMatchObject({ code: 1, errorCode: 'file-not-found' });
-    expect(await failure('import', checkpoint, '-o', folder)).toMatchObject({ code: 1, errorCode: 'file-not-a-file' });
+    expect(await failure('import', checkpoint, '-o', folder)).toMatchObject({
+      code: 1,
+      errorCode: 'file-is-directory',
+    });
     const nowhere = at('no/such/folder/model.qvr');
     expect(await failure('import', checkpoint, '-o', nowhere)).toMatchObject({ code: 1, errorCode: 'file-not-found' });
   });
 
-  it('a file that may not grow is reported like a full disk, and nothing is left', async () => {
+  it('a file that may not grow is reported, and nothing is left', async () => {
     mkdirSync(at('small'));
     const { code, stderr } = await quaver(['import', checkpoint, '-o', path.join(at('small'), 'model.qvr')], {
       shell: 'ulimit -f 50; "$@"',
       env: { NODE_COMPILE_CACHE: '' },
     });
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^error \[file-disk-full\]: .*model\.qvr/);
+    expect(stderr).toMatch(/^error \[file-too-large\]: .*model\.qvr/);
     expect(names(at('small'))).toEqual([]);
   });
 });

@@ -172,7 +172,7 @@ describe('an interrupted write leaves nothing and keeps the old file', () => {
           .then(() => new Uint8Array(8)),
     };
     await expect(writeModuleFile(withTensor(data), at('m.qvr'))).rejects.toMatchObject({
-      code: 'file-disk-full',
+      code: 'disk-full',
       message: `${at('m.qvr')}: the disk is full`,
       hint: expect.stringContaining('Free some space'),
     });
@@ -183,7 +183,7 @@ describe('an interrupted write leaves nothing and keeps the old file', () => {
 describe('paths', () => {
   test.each<[string, () => Promise<unknown>, string]>([
     ['a missing file', () => readModuleFile(at('none.qvr')), 'file-not-found'],
-    ['a folder', () => readModuleFile(folder), 'file-not-a-file'],
+    ['a folder', () => readModuleFile(folder), 'file-is-directory'],
     ['a missing folder', () => writeModuleFile(tinyModule(), at('none/m.qvr')), 'file-not-found'],
     ['a device', () => readModuleFile('/dev/null'), 'file-not-a-file'],
   ])('%s', async (_, run, code) => {

@@ -16,7 +16,7 @@ const known: Readonly<Record<string, readonly [code: string, problem: string, hi
 export function fileError(path: string, error: unknown): unknown {
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
   if (error instanceof QuaverError || code === undefined) return error;
-  const [name, problem, hint] = known[code] ?? ['file-error', (error as Error).message];
+  const [name, problem, hint] = known[code] ?? ['file-io', (error as Error).message];
   return new QuaverError(name, `${path}: ${problem}`, {
     where: { file: path },
     cause: error,

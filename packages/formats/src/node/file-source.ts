@@ -8,7 +8,7 @@ const maxReadBytes = 256 << 20;
 
 /**
  * A file of any size, read by range.
- * @throws QuaverError `file-not-found`, `file-not-readable`, `file-is-directory`
+ * @throws QuaverError `file-not-found`, `file-not-permitted`, `file-is-directory`, `file-not-a-file` (a device)
  */
 export async function openFileSource(path: string): Promise<ByteSource> {
   let handle: FileHandle;
@@ -20,7 +20,8 @@ export async function openFileSource(path: string): Promise<ByteSource> {
   const stats = await handle.stat();
   if (!stats.isFile()) {
     await handle.close();
-    throw new QuaverError('file-is-directory', `${path}: expected a file`, { where: { file: path } });
+    const [code, found] = stats.isDirectory() ? ['file-is-directory', 'a folder'] : ['file-not-a-file', 'a device'];
+    throw new QuaverError(code, `${path}: expected a file, found ${found}`, { where: { file: path } });
   }
   const { size } = stats;
   return {

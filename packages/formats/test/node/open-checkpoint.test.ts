@@ -50,12 +50,13 @@ describe('openFileSource', () => {
     await source.close();
   });
 
-  test('a missing file and a folder', async () => {
+  test('a missing file, a folder and a device', async () => {
     await expect(openFileSource(join(folder, 'no'))).rejects.toMatchObject({
       name: 'QuaverError',
       code: 'file-not-found',
     });
     await expect(openFileSource(folder)).rejects.toMatchObject({ code: 'file-is-directory' });
+    await expect(openFileSource('/dev/null')).rejects.toMatchObject({ code: 'file-not-a-file' });
   });
 });
 

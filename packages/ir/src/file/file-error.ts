@@ -3,19 +3,19 @@ import { QuaverError } from '@quaver/numerics';
 
 const known: Readonly<Record<string, readonly [code: string, problem: string, hint: string]>> = {
   ENOENT: ['file-not-found', 'there is no such file or folder', 'Check the path.'],
-  EACCES: ['file-access', 'access is denied', 'Check the permissions of the file and its folder.'],
-  EPERM: ['file-access', 'access is denied', 'Check the permissions of the file and its folder.'],
-  EROFS: ['file-access', 'the file system is read-only', 'Choose another folder.'],
-  EISDIR: ['file-not-a-file', 'this is a folder', 'Give the path of a file.'],
+  EACCES: ['file-not-permitted', 'access is denied', 'Check the permissions of the file and its folder.'],
+  EPERM: ['file-not-permitted', 'access is denied', 'Check the permissions of the file and its folder.'],
+  EROFS: ['file-not-permitted', 'the file system is read-only', 'Choose another folder.'],
+  EISDIR: ['file-is-directory', 'this is a folder', 'Give the path of a file.'],
   ENOTDIR: ['file-not-found', 'a part of the path is not a folder', 'Check the path.'],
-  ENOSPC: ['file-disk-full', 'the disk is full', 'Free some space or choose another folder; nothing was left behind.'],
+  ENOSPC: ['disk-full', 'the disk is full', 'Free some space or choose another folder; nothing was left behind.'],
   EDQUOT: [
-    'file-disk-full',
+    'disk-full',
     'the disk quota is used up',
     'Free some space or choose another folder; nothing was left behind.',
   ],
   EFBIG: [
-    'file-disk-full',
+    'file-too-large',
     'the file grew beyond what is allowed here',
     'Raise the file size limit or choose another disk.',
   ],

@@ -18,6 +18,12 @@ export async function openFileSource(path: string): Promise<FileSource> {
   try {
     handle = await open(path, 'r');
     const stat = await handle.stat();
+    if (stat.isDirectory()) {
+      throw new QuaverError('file-is-directory', `${path}: this is a folder`, {
+        hint: 'Give the path of a file.',
+        where: { file: path },
+      });
+    }
     if (!stat.isFile()) {
       throw new QuaverError('file-not-a-file', `${path}: this is not a regular file`, {
         hint: 'Reading by range needs a regular file.',

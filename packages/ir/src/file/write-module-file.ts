@@ -16,7 +16,7 @@ export interface WriteModuleFileOptions extends EncodeOptions {
 /**
  * Writes a .qvr file: to a temporary name in the same folder, flushed to disk, then renamed. On any error or abort the
  * temporary file is removed and a file that had the name before is untouched.
- * @throws QuaverError `verify-…`, `file-…` (a full disk is `file-disk-full`), `external-path`; the signal's reason
+ * @throws QuaverError `verify-…`, `file-…`, `disk-full`, `external-path`; the signal's reason
  */
 export async function writeModuleFile(
   module: Module,
