@@ -17,7 +17,7 @@ const root = path.resolve(import.meta.dirname, '..');
 const target = path.join(root, 'FEATURES.md');
 const models = path.join(root, 'packages/models/test/data/tiny');
 
-/** Every recipe as it is, and with FP8 in the cache and in attention; plain f32 takes neither. */
+/** Every recipe as it is, and with FP8 in the cache, in attention and in the output projection; plain f32 takes none. */
 const variants = [...builtInRecipes.keys()].flatMap((name) => [
   { label: name, recipe: name },
   ...(name === 'f32'
@@ -25,6 +25,7 @@ const variants = [...builtInRecipes.keys()].flatMap((name) => [
     : [
         { label: `${name}, FP8 KV cache`, recipe: withOptions(name, { kvCache: 'fp8' }) },
         { label: `${name}, FP8 attention`, recipe: withOptions(name, { attention: 'fp8' }) },
+        { label: `${name}, FP8 output projection`, recipe: withOptions(name, { lmHead: 'fp8' }) },
       ]),
 ]);
 
@@ -91,8 +92,8 @@ Options: \`--kv-cache fp8\`, \`--attention fp8\`, \`--lm-head fp8\`. ${recipes.s
 
 ## Ops by dtype and executor
 *kernel*: the executor's own code; *definition*: exact evaluation from the op registry; *body*: a composite that the session
-expands. All give the same bits; two
-answers mean that it depends on attributes, such as the granularity of scales.
+expands. Definitions and bodies are the reference; the kernels of the CPU are compared with it byte for byte in
+packages/executor-cpu/test. Two answers mean that it depends on attributes, such as the granularity of scales.
 
 ${table(
   ['op', 'operands → result', ...executors.map(({ id }) => id)],
