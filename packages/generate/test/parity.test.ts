@@ -3,13 +3,13 @@ import { type ExecutorPlugin, referencePlugin, Session } from '@quaver/executor'
 import { cpuPlugin } from '@quaver/executor-cpu';
 import type { Module } from '@quaver/ir';
 import { describe, expect, test } from 'vitest';
-import { mergeParity, type ParityOptions, type ParityProgress, parity } from '../src/index.ts';
+import { mergeParity, type ParityOptions, type ParityProgress, type ParityReport, parity } from '../src/index.ts';
 import { loadTiny, tinyModels } from './support/tiny-models.ts';
 import { WatchedExecutor } from './support/watched-executor.ts';
 
 const caseNames = [
   ...['decode/batch-1', 'decode/batch-2', 'decode/batch-3', 'decode/batch-8'],
-  ...['prefill/batch-1', 'prefill/batch-3'],
+  ...['prefill/batch-1', 'prefill/batch-3', 'prefill/chunked'],
   ...['score/chunk-1', 'score/chunk-7', 'score/chunk-32'],
   'logprobs/batch-8',
 ];
@@ -21,7 +21,7 @@ async function parityOn(plugin: ExecutorPlugin, module: Module, options: ParityO
 }
 
 /** A perfect report has these numbers and no others. */
-async function expectPerfect(plugin: ExecutorPlugin, module: Module, options: ParityOptions): Promise<void> {
+async function expectPerfect(plugin: ExecutorPlugin, module: Module, options: ParityOptions): Promise<ParityReport> {
   const report = await parityOn(plugin, module, options);
   const perfect = { mismatched_tokens: 0, max_abs_logprob_diff: 0, token_mult_prob_error: 1 };
   expect(report).toMatchObject(perfect);
@@ -31,17 +31,25 @@ async function expectPerfect(plugin: ExecutorPlugin, module: Module, options: Pa
     if (!item.name.startsWith('prefill')) expect(item.tokens).toBeGreaterThanOrEqual(options.tokens!);
   }
   expect(report.tokens).toBe(report.cases.reduce((sum, { tokens }) => sum + tokens, 0));
+  return report;
+}
+
+/** Log-probabilities in 8 sequences of 1…8 tokens and 15 more, and in one of 140. */
+const in120 = 8 * 14 + 36 + 139;
+
+function expectLong({ cases }: ParityReport): void {
+  for (const { name, tokens } of cases) if (!name.startsWith('prefill')) expect(tokens).toBe(in120);
 }
 
 describe.each(tinyModels)('%s: generation and training agree bit for bit', (name) => {
   test('in f32, on the CPU', async () => {
-    await expectPerfect(cpuPlugin, (await loadTiny(name)).module, { tokens: 120, seed: 1 });
+    expectLong(await expectPerfect(cpuPlugin, (await loadTiny(name, 256)).module, { tokens: 120, seed: 1 }));
   });
 
   test.each(['bf16', 'fp8'] as const)('with fp8-block and a KV cache in %s, on the CPU', async (kvCache) => {
-    const { module } = await loadTiny(name);
+    const { module } = await loadTiny(name, 256);
     const compiled = await compile(module, { recipe: withOptions('fp8-block', { kvCache }) });
-    await expectPerfect(cpuPlugin, compiled.module, { tokens: 120, seed: 2, kvCache });
+    expectLong(await expectPerfect(cpuPlugin, compiled.module, { tokens: 120, seed: 2, kvCache }));
   });
 });
 
@@ -71,7 +79,7 @@ test('a recipe that trains in another precision than it generates in is found ou
 describe('an executor that errs', () => {
   /** Runs parity where `meddle` changes what is brought back. */
   async function found(meddle: WatchedExecutor['meddle']) {
-    const { module } = await loadTiny('smollm2');
+    const { module } = await loadTiny('smollm2', 256);
     const executor = new WatchedExecutor(await cpuPlugin.open());
     const session = await Session.open(module, executor);
     executor.meddle = meddle;
@@ -80,8 +88,8 @@ describe('an executor that errs', () => {
     return report;
   }
 
-  /** Sampling is 64 / 8 tokens after prefixes of up to 8: 15 decodes; then comes decoding at batch 1. */
-  const sampling = 15;
+  /** Sampling is one sequence of 140, and 64 / 8 tokens after prefixes of up to 8; then comes decoding at batch 1. */
+  const sampling = 139 + 15;
 
   test('in one token of one decode step by a quarter is counted exactly', async () => {
     const report = await found((fn, output, call, values) => {
@@ -116,12 +124,26 @@ describe('an executor that errs', () => {
 
   test('in one row of a batch is counted in the cases of that size', async () => {
     const report = await found((fn, _output, _call, values) => {
-      // logprobs/batch-8: 8 rows of 15 tokens; the last row has 7 + 8 of them that count.
-      if (fn === 'logprobs' && values.length === 8 * 15) values[7 * 15 + 14]! -= 1;
+      // logprobs/batch-8: 8 rows of 139 tokens; the last row has 7 + 8 - 1 of them that count.
+      if (fn === 'logprobs' && values.length === 8 * 139) values[7 * 139 + 13]! -= 1;
     });
     expect(report.cases.filter(({ mismatched_tokens }) => mismatched_tokens > 0)).toMatchObject([
       { name: 'logprobs/batch-8', mismatched_tokens: 1 },
     ]);
+  });
+
+  test('in a prefill that begins late, or with more than 128 keys, is counted in the prefill in pieces', async () => {
+    // Before it come 6 prefixes of each of 9 sequences, alone and in threes; its first 12 calls end with token 139.
+    const first = 6 * (9 + 3);
+    for (const piece of [1, 11]) {
+      const report = await found((fn, output, call, values) => {
+        if (fn === 'prefill' && output === 'logprobs' && call === first + piece) values.fill(-0.5);
+      });
+      expect(report.cases.filter(({ mismatched_tokens }) => mismatched_tokens > 0)).toMatchObject([
+        // The shorter sequence beside the long one has 8 tokens after its first, in the pieces that end at 5, 6 and 8.
+        { name: 'prefill/chunked', mismatched_tokens: piece === 1 ? 2 : 1 },
+      ]);
+    }
   });
 
   test('by giving NaN is found out', async () => {
@@ -149,9 +171,9 @@ test('the same seed samples the same, and progress is told', async () => {
 });
 
 test('a context of a few positions is enough', async () => {
-  for (const context of [1, 2, 5]) {
+  for (const context of [1, 2, 5, 12]) {
     const { module } = await loadTiny('llama2', context);
-    await expectPerfect(cpuPlugin, module, { tokens: 8 });
+    for (const tokens of [8, 64]) await expectPerfect(cpuPlugin, module, { tokens });
   }
 });
 

@@ -16,7 +16,7 @@ export interface GenerationPath {
   logprobs(sequences: TokenRows): Promise<readonly (readonly FoundLogprob[])[]>;
 }
 
-/** Decoding at batch 1, 2, 3 and 8; prefill; scoring in chunks; and whole sequences in a padded batch. */
+/** Decoding at batch 1, 2, 3 and 8; prefill, whole and in pieces; scoring in chunks; whole sequences in a padded batch. */
 export function generationPaths(session: Session, calls: ModelCalls): GenerationPath[] {
   const paths = new Paths(session, calls);
   return [
@@ -30,6 +30,7 @@ export function generationPaths(session: Session, calls: ModelCalls): Generation
       batch,
       logprobs: (sequences: TokenRows) => paths.prefill(sequences),
     })),
+    { name: 'prefill/chunked', batch: 2, logprobs: (sequences: TokenRows) => paths.prefillPieces(sequences) },
     ...[1, 7, 32].map((chunk) => ({
       name: `score/chunk-${chunk}`,
       batch: 2,
@@ -41,6 +42,9 @@ export function generationPaths(session: Session, calls: ModelCalls): Generation
 
 /** How much of each sequence goes through one prefill. */
 const prefillShares = [0.1, 0.25, 0.5, 0.75, 0.9, 1];
+
+/** Tokens of the pieces of a prefix, over and over: none is aligned with a block of keys. */
+const pieceLengths = [5, 1, 31];
 
 class Paths {
   readonly #session: Session;
@@ -84,6 +88,28 @@ class Paths {
         }
       });
     }
+    return found;
+  }
+
+  /** Runs each sequence through `prefill` in pieces, all but the first at positions above 0. */
+  async prefillPieces(sequences: TokenRows): Promise<FoundLogprob[][]> {
+    const found: FoundLogprob[][] = sequences.map(() => []);
+    const steps = longestOf(sequences) - 1;
+    await this.#withState(sequences.length, steps, async (state) => {
+      for (let from = 0, piece = 0; from < steps; piece++) {
+        const to = Math.min(steps, from + pieceLengths[piece % pieceLengths.length]!);
+        // A sequence that has ended repeats its last token, and is not looked at.
+        const ends = sequences.map((row) => Math.min(row.length - 1, to));
+        const tokens = sequences.map((row, r) => (ends[r]! > from ? row.slice(from, ends[r]) : row.slice(-1)));
+        const positions = sequences.map(() => from);
+        const { logprobs } = await this.#calls.prefill(state, tokens, positions);
+        for (const [r, row] of sequences.entries()) {
+          const index = ends[r]!;
+          if (index > from) found[r]!.push({ index, logprob: logprobs[r]![row[index]!]! });
+        }
+        from = to;
+      }
+    });
     return found;
   }
 

@@ -1,7 +1,7 @@
 /**
  * @file Do generation and training see the same numbers? The log-probabilities of whole sequences (function
  * `logprobs`, one sequence at a time) are compared, bit for bit, with those of every way to generate: decoding at
- * several batch sizes, prefill, scoring in chunks, and whole sequences in a padded batch.
+ * several batch sizes, prefill (whole and in pieces), scoring in chunks, and whole sequences in a padded batch.
  */
 import type { Session } from '@quaver/executor';
 import { mismatchMetrics, QuaverError } from '@quaver/numerics';

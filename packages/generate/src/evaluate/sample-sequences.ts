@@ -22,34 +22,70 @@ export interface SampleContext {
 const groupSize = 8;
 const longestSequence = 512;
 
-/** Samples at least `wanted` tokens, in whole sequences after random prefixes. */
+/** One sequence is this long when at least so many tokens are wanted: attention adds over keys in blocks of 128. */
+const crossing = { length: 140, wanted: 64 };
+
+/** Sequences that are sampled in one batch. */
+interface Group {
+  /** How many random tokens each begins with. */
+  readonly prefixes: readonly number[];
+  /** Tokens sampled after each prefix. */
+  readonly fresh: number;
+}
+
+/**
+ * Samples at least `wanted` tokens, in whole sequences after random prefixes. From 64 tokens on the first sequence is
+ * longer than 128, where the context allows it.
+ */
 export async function sampleSequences(context: SampleContext, wanted: number): Promise<SampledSequence[]> {
-  const longest = Math.min(context.limits.context, longestSequence);
+  const { calls, limits, onProgress } = context;
   const sequences: SampledSequence[] = [];
-  for (let made = 0; made < wanted; ) {
-    const share = Math.ceil((wanted - made) / groupSize);
-    const fresh = Math.max(1, Math.min(share, longest - groupSize));
-    for (const tokens of await sampleGroup(context, sequences.length, fresh)) {
-      const [logprobs] = await context.calls.logprobs([tokens.slice(0, -1)], [tokens.slice(1)]);
+  const sample = async (group: Group) => {
+    for (const tokens of await sampleGroup(context, sequences.length, group)) {
+      const [logprobs] = await calls.logprobs([tokens.slice(0, -1)], [tokens.slice(1)]);
       sequences.push({ tokens, logprobs: logprobs! });
     }
-    made += fresh * groupSize;
-    context.onProgress(Math.min(made, wanted), wanted);
+  };
+  const long = longGroup(limits, wanted);
+  const total = wanted + (long?.fresh ?? 0);
+  if (long) {
+    await sample(long);
+    onProgress(long.fresh, total);
+  }
+  for (let made = 0; made < wanted; ) {
+    const group = nextGroup(limits, wanted - made);
+    await sample(group);
+    made += group.fresh * groupSize;
+    onProgress(total - Math.max(0, wanted - made), total);
   }
   return sequences;
 }
 
-/** Sequences `first`…: prefixes of 1, 2, … random tokens, and `fresh` tokens sampled after each. */
-async function sampleGroup(context: SampleContext, first: number, fresh: number): Promise<number[][]> {
-  const { session, limits, sampling } = context;
+/** A group with a share in the `missing` tokens. */
+function nextGroup(limits: ModelLimits, missing: number): Group {
+  const longest = Math.min(limits.context, longestSequence);
+  const fresh = Math.max(1, Math.min(Math.ceil(missing / groupSize), longest - groupSize));
   const longestPrefix = Math.max(1, Math.min(groupSize, limits.context - fresh));
+  return { prefixes: Array.from({ length: groupSize }, (_, r) => 1 + (r % longestPrefix)), fresh };
+}
+
+/** The long sequence, unless the others are as long. */
+function longGroup(limits: ModelLimits, wanted: number): Group | undefined {
+  const length = Math.min(limits.context, crossing.length);
+  const { prefixes, fresh } = nextGroup(limits, wanted);
+  if (wanted < crossing.wanted || length <= Math.max(...prefixes) + fresh) return undefined;
+  return { prefixes: [groupSize], fresh: length - groupSize };
+}
+
+/** Sequences `first`…: random tokens, and `fresh` tokens sampled after them. */
+async function sampleGroup(context: SampleContext, first: number, group: Group): Promise<number[][]> {
+  const { session, limits, sampling } = context;
+  const { prefixes, fresh } = group;
   // Even streams of random numbers make prefixes, odd ones choose tokens.
-  const rows = Array.from({ length: groupSize }, (_, r) =>
-    Array.from({ length: 1 + (r % longestPrefix) }, (_, i) =>
-      Math.floor(uniform(sampling.seed, 2 * (first + r), i) * limits.vocabSize),
-    ),
+  const rows = prefixes.map((length, r) =>
+    Array.from({ length }, (_, i) => Math.floor(uniform(sampling.seed, 2 * (first + r), i) * limits.vocabSize)),
   );
-  const state = session.createState({ B: groupSize, C: longestPrefix + fresh - 1 });
+  const state = session.createState({ B: rows.length, C: Math.max(...prefixes) + fresh - 1 });
   try {
     await extendRows(context, state, rows, fresh, (r) => 2 * (first + r) + 1);
   } finally {
