@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { QuaverError } from '@quaver/numerics';
 
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
@@ -19,8 +20,8 @@ export class Interrupts implements Disposable {
       process.on(name, listener);
     }
     this.#onOutputError = (error) => {
-      if (error.code !== 'EPIPE') throw error;
-      this.#interrupt(0, 'nobody reads the output any more');
+      if (error.code === 'EPIPE') this.#interrupt(0, 'nobody reads the output any more');
+      else this.#outputFailed(error);
     };
     process.stdout.on('error', this.#onOutputError);
     process.stderr.on('error', this.#onOutputError);
@@ -33,6 +34,20 @@ export class Interrupts implements Disposable {
   /** What the process must exit with, once it was interrupted. */
   get exitCode(): number | undefined {
     return this.#exitCode;
+  }
+
+  /** Said past the streams, which may be what failed; once. */
+  #outputFailed(error: NodeJS.ErrnoException): void {
+    if (this.#exitCode !== undefined) return;
+    try {
+      writeSync(2, `error [output-not-writable]: the output cannot be written: ${error.message}\n`);
+      writeSync(2, 'hint: Free some space, or send the output to another file.\n');
+    } catch {
+      // Standard error fails too: the exit code is all that is left.
+    }
+    this.#interrupt(1, 'the output cannot be written');
+    // The stream may report this when the command has already ended and said how.
+    process.exitCode = 1;
   }
 
   #interrupt(code: number, why: string): void {

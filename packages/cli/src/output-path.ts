@@ -8,7 +8,7 @@ import { UsageError } from './report-error.ts';
  * Fails before any work when a file could not be written in the end, or would replace what it is made from.
  * @throws QuaverError `file-…`
  */
-export async function checkOutput(output: string, input?: string): Promise<void> {
+export async function checkOutput(output: string, ...inputs: readonly string[]): Promise<void> {
   const folder = path.dirname(output);
   try {
     if (!(await stat(folder)).isDirectory()) {
@@ -28,9 +28,21 @@ export async function checkOutput(output: string, input?: string): Promise<void>
       where: { file: output },
     });
   }
-  if (input !== undefined && existing && (await sameFile(input, output))) {
-    throw new UsageError(`the output ${output} is the input`, 'Write to another file.');
+  for (const input of existing ? inputs : []) {
+    if (await sameFile(input, output))
+      throw new UsageError(`the output ${output} is the input`, 'Write to another file.');
   }
+}
+
+/** Whether two paths that need not exist yet name one file: the same name in the same folder, links resolved. */
+export async function sameTarget(a: string, b: string): Promise<boolean> {
+  const resolved = await Promise.all(
+    [a, b].map(async (file) => {
+      const folder = path.dirname(path.resolve(file));
+      return path.join(await realpath(folder).catch(() => folder), path.basename(file));
+    }),
+  );
+  return resolved[0] === resolved[1] || (await sameFile(a, b));
 }
 
 async function sameFile(a: string, b: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { names, quaver, quaverJson, removeFolder, temporaryFolder, tinyCheckpoint } from './run-quaver.ts';
@@ -110,6 +110,32 @@ describe('import', () => {
     });
     const nowhere = at('no/such/folder/model.qvr');
     expect(await failure('import', checkpoint, '-o', nowhere)).toMatchObject({ code: 1, errorCode: 'file-not-found' });
+  });
+
+  it('a report may not replace the model, the output or the recipe', async () => {
+    const model = at('kept.qvr');
+    expect((await quaver(['import', checkpoint, '-o', model, '-q'])).code).toBe(0);
+    const before = readFileSync(model);
+    const recipe = at('recipe.json');
+    writeFileSync(recipe, '{}');
+    const output = at('out.qvr');
+    for (const [report, name] of [
+      [model, 'fp8-block'],
+      [output, 'fp8-block'],
+      [recipe, recipe],
+    ] as const) {
+      const found = await failure('compile', model, '--recipe', name, '-o', output, '--report', report);
+      expect(found, report).toMatchObject({ code: 2, errorCode: 'usage' });
+    }
+    expect(readFileSync(model).equals(before)).toBe(true);
+    expect(existsSync(output)).toBe(false);
+    expect(readFileSync(recipe, 'utf8')).toBe('{}');
+  });
+
+  it('a device that takes no output is one paragraph, not a stack', async () => {
+    const { code, stderr } = await quaver(['doctor'], { shell: '"$@" > /dev/full' });
+    expect(stderr).not.toContain('    at ');
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^error \[output-not-writable\]: .*ENOSPC/)]);
   });
 
   it('a file that may not grow is reported, and nothing is left', async () => {

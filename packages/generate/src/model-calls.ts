@@ -1,5 +1,5 @@
 import type { Session, SessionState } from '@quaver/executor';
-import type { HostTensor } from '@quaver/ir';
+import { findFunction, type HostTensor } from '@quaver/ir';
 
 /** Token ids, one row per sequence; rows may differ in length. */
 export type TokenRows = readonly (readonly number[])[];
@@ -56,8 +56,16 @@ export class ModelCalls {
 
   /** Log-probabilities of targets over whole sequences, as training computes them: without a cache. */
   async logprobs(rows: TokenRows, targets: TokenRows): Promise<Float32Array[]> {
-    const { logprobs } = await this.#run('logprobs', { tokens: tokenMatrix(rows), targets: tokenMatrix(targets) });
-    return cutRows(logprobs!, rows);
+    const inputs = { tokens: tokenMatrix(rows), targets: tokenMatrix(targets) };
+    // Recipes with delayed scaling read amax histories, which are state, even where there is no cache.
+    const readsState = (findFunction(this.#session.module, 'logprobs')?.states.length ?? 0) > 0;
+    const state = readsState ? this.#session.createState({ B: rows.length, C: 1 }) : undefined;
+    try {
+      const { logprobs } = await this.#run('logprobs', inputs, state);
+      return cutRows(logprobs!, rows);
+    } finally {
+      state?.dispose();
+    }
   }
 
   #run(name: string, inputs: Record<string, HostTensor>, state?: SessionState, outputs?: readonly string[]) {

@@ -186,6 +186,11 @@ describe('parity', () => {
     expect(promised).toBe(true);
   });
 
+  it('holds for delayed scaling, whose amax histories are state in training too', async () => {
+    const { report, promised } = await checkParity(imported.module, { recipe: 'fp8-delayed', tokens: 8 });
+    expect([promised, report.mismatched_tokens]).toEqual([true, 0]);
+  });
+
   it('is not promised for scales that depend on other rows', async () => {
     const { promised, why } = await checkParity(imported.module, { recipe: 'fp8-tensor', tokens: 8 });
     expect(promised).toBe(false);

@@ -9,7 +9,8 @@ import { Command, Option } from 'commander';
 import { shortReport, timeLine } from '../compile-report.ts';
 import { openModel } from '../model-file.ts';
 import { readRecipe } from '../model-flags.ts';
-import { checkOutput } from '../output-path.ts';
+import { checkOutput, sameTarget } from '../output-path.ts';
+import { UsageError } from '../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
 import { formatBytes } from '../terminal/units.ts';
 import { commaList } from '../values.ts';
@@ -68,8 +69,13 @@ Recipes: fp8-block (default), fp8-block-f32, fp8-tensor, fp8-delayed, fp8-row, m
 
 async function compile(run: Run, environment: Environment, file: string, flags: CompileFlags): Promise<void> {
   const { output } = flags;
-  await checkOutput(output, file);
-  if (flags.report !== undefined) await checkOutput(flags.report);
+  await checkOutput(output, file, flags.recipe);
+  if (flags.report !== undefined) {
+    await checkOutput(flags.report, file, flags.recipe);
+    if (await sameTarget(flags.report, output)) {
+      throw new UsageError(`the report ${flags.report} is the output`, 'Write the report to another file.');
+    }
+  }
   const clock = new Stopwatch();
   await using source = await openModel(run, file);
   const options = await compileOptions(run, environment, flags);

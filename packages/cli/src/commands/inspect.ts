@@ -30,7 +30,7 @@ export function inspectCommand(environment: Environment): Command {
     .argument('<model>', 'a .qvr file')
     .option('--text', 'print the whole graph as text')
     .option('--function <name>', 'print one function as text')
-    .option('--verify', 'read all bytes and compare them with the stored sha256 digests');
+    .option('--verify', 'read all tensors and attachments and compare them with the stored sha256 digests');
   return withOutputFlags(command)
     .addHelpText(
       'after',

@@ -2,7 +2,7 @@ import { checkParity } from '@quaver/sdk/node';
 import { Command } from 'commander';
 import { openModel } from '../model-file.ts';
 import { type ModelFlags, sessionFlags, withModelFlags } from '../model-flags.ts';
-import { exitFailure } from '../report-error.ts';
+import { exitFailure, UsageError } from '../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
 import { formatTable } from '../terminal/table.ts';
 import { nonNegativeInteger, positiveInteger } from '../values.ts';
@@ -35,6 +35,9 @@ promises that they do not; a recipe with per-tensor scales, or with different ph
 }
 
 async function compare(run: Run, environment: Environment, file: string, flags: ParityFlags): Promise<void> {
+  if (flags.executor === 'null') {
+    throw new UsageError('the null executor computes nothing, so it proves nothing', 'Choose cpu or reference.');
+  }
   await using module = await openModel(run, file);
   const { onProgress: _, ...session } = await sessionFlags(run, module, flags);
   const { report, promised, why } = await checkParity(module, {

@@ -12,6 +12,8 @@ export interface GenerationPath {
   readonly name: string;
   /** Sequences per call. */
   readonly batch: number;
+  /** Whether the long sequence is among them; in all paths it would double what a check costs. */
+  readonly long?: boolean;
   /** Log-probabilities found for each of up to `batch` sequences. */
   logprobs(sequences: TokenRows): Promise<readonly (readonly FoundLogprob[])[]>;
 }
@@ -23,6 +25,7 @@ export function generationPaths(session: Session, calls: ModelCalls): Generation
     ...[1, 2, 3, 8].map((batch) => ({
       name: `decode/batch-${batch}`,
       batch,
+      long: batch === 2,
       logprobs: (sequences: TokenRows) => paths.decode(sequences),
     })),
     ...[1, 3].map((batch) => ({
@@ -30,10 +33,16 @@ export function generationPaths(session: Session, calls: ModelCalls): Generation
       batch,
       logprobs: (sequences: TokenRows) => paths.prefill(sequences),
     })),
-    { name: 'prefill/chunked', batch: 2, logprobs: (sequences: TokenRows) => paths.prefillPieces(sequences) },
+    {
+      name: 'prefill/chunked',
+      batch: 2,
+      long: true,
+      logprobs: (sequences: TokenRows) => paths.prefillPieces(sequences),
+    },
     ...[1, 7, 32].map((chunk) => ({
       name: `score/chunk-${chunk}`,
       batch: 2,
+      long: chunk === 32,
       logprobs: (sequences: TokenRows) => paths.score(sequences, chunk),
     })),
     { name: 'logprobs/batch-8', batch: 8, logprobs: (sequences: TokenRows) => paths.whole(sequences) },

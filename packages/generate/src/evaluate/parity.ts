@@ -9,10 +9,16 @@ import { ModelCalls } from '../model-calls.ts';
 import { modelLimits } from '../model-limits.ts';
 import { resolveSampling } from '../sampling/sampler.ts';
 import { type GenerationPath, generationPaths } from './generation-paths.ts';
-import { type SampledSequence, sampleSequences } from './sample-sequences.ts';
+import { longSequence, type SampledSequence, sampleSequences } from './sample-sequences.ts';
+
+/** So few tokens are for a quick look. */
+const longFrom = 64;
 
 export interface ParityOptions {
-  /** Sampled tokens to compare in each case, rounded up to whole sequences; default 256. */
+  /**
+   * Sampled tokens to compare in each case, rounded up to whole sequences; default 64. From 64 on, some cases compare a
+   * sequence of 140 tokens besides.
+   */
   readonly tokens?: number;
   readonly seed?: number;
   /** Names the KV cache of this module in the report. */
@@ -50,7 +56,7 @@ export interface ParityReport extends Omit<ParityCase, 'name' | 'kv_cache'> {
  *   session throws
  */
 export async function parity(session: Session, options: ParityOptions = {}): Promise<ParityReport> {
-  const { tokens = 256, seed = 0, kvCache = 'as compiled', signal, onProgress } = options;
+  const { tokens = 64, seed = 0, kvCache = 'as compiled', signal, onProgress } = options;
   if (!(Number.isInteger(tokens) && tokens > 0)) {
     throw new QuaverError('parity-tokens', `parity over ${tokens} tokens`, { hint: 'Give a positive integer.' });
   }
@@ -59,10 +65,12 @@ export async function parity(session: Session, options: ParityOptions = {}): Pro
   const calls = new ModelCalls(session, signal);
   const limits = modelLimits(session.module);
   const sampling = resolveSampling({ temperature: 1, seed });
-  const sequences = await sampleSequences({ session, calls, limits, sampling, onProgress: progress('sample') }, tokens);
+  const context = { session, calls, limits, sampling, onProgress: progress('sample') };
+  const sampled = await sampleSequences(context, tokens);
+  const long = tokens >= longFrom ? await longSequence(context, sampled) : undefined;
   const cases: ParityCase[] = [];
   for (const path of generationPaths(session, calls)) {
-    const metrics = await compare(path, sequences, progress(path.name));
+    const metrics = await compare(path, path.long && long ? [long, ...sampled] : sampled, progress(path.name));
     cases.push({ name: path.name, kv_cache: kvCache, ...metrics });
   }
   return mergeParity(cases);

@@ -21,77 +21,58 @@ export interface SampleContext {
 /** Sequences are made this many at a time, with prefixes of 1, 2, … as many tokens. */
 const groupSize = 8;
 const longestSequence = 512;
+const crossingLength = 140;
 
-/** One sequence is this long when at least so many tokens are wanted: attention adds over keys in blocks of 128. */
-const crossing = { length: 140, wanted: 64 };
-
-/** Sequences that are sampled in one batch. */
-interface Group {
-  /** How many random tokens each begins with. */
-  readonly prefixes: readonly number[];
-  /** Tokens sampled after each prefix. */
-  readonly fresh: number;
-}
-
-/**
- * Samples at least `wanted` tokens, in whole sequences after random prefixes. From 64 tokens on the first sequence is
- * longer than 128, where the context allows it.
- */
+/** Samples at least `wanted` tokens, in whole sequences after random prefixes. */
 export async function sampleSequences(context: SampleContext, wanted: number): Promise<SampledSequence[]> {
-  const { calls, limits, onProgress } = context;
+  const longest = Math.min(context.limits.context, longestSequence);
   const sequences: SampledSequence[] = [];
-  const sample = async (group: Group) => {
-    for (const tokens of await sampleGroup(context, sequences.length, group)) {
-      const [logprobs] = await calls.logprobs([tokens.slice(0, -1)], [tokens.slice(1)]);
+  for (let made = 0; made < wanted; ) {
+    const share = Math.ceil((wanted - made) / groupSize);
+    const fresh = Math.max(1, Math.min(share, longest - groupSize));
+    for (const tokens of await sampleGroup(context, sequences.length, fresh)) {
+      const [logprobs] = await context.calls.logprobs([tokens.slice(0, -1)], [tokens.slice(1)]);
       sequences.push({ tokens, logprobs: logprobs! });
     }
-  };
-  const long = longGroup(limits, wanted);
-  const total = wanted + (long?.fresh ?? 0);
-  if (long) {
-    await sample(long);
-    onProgress(long.fresh, total);
-  }
-  for (let made = 0; made < wanted; ) {
-    const group = nextGroup(limits, wanted - made);
-    await sample(group);
-    made += group.fresh * groupSize;
-    onProgress(total - Math.max(0, wanted - made), total);
+    made += fresh * groupSize;
+    context.onProgress(Math.min(made, wanted), wanted);
   }
   return sequences;
 }
 
-/** A group with a share in the `missing` tokens. */
-function nextGroup(limits: ModelLimits, missing: number): Group {
-  const longest = Math.min(limits.context, longestSequence);
-  const fresh = Math.max(1, Math.min(Math.ceil(missing / groupSize), longest - groupSize));
-  const longestPrefix = Math.max(1, Math.min(groupSize, limits.context - fresh));
-  return { prefixes: Array.from({ length: groupSize }, (_, r) => 1 + (r % longestPrefix)), fresh };
-}
-
-/** The long sequence, unless the others are as long. */
-function longGroup(limits: ModelLimits, wanted: number): Group | undefined {
-  const length = Math.min(limits.context, crossing.length);
-  const { prefixes, fresh } = nextGroup(limits, wanted);
-  if (wanted < crossing.wanted || length <= Math.max(...prefixes) + fresh) return undefined;
-  return { prefixes: [groupSize], fresh: length - groupSize };
-}
-
-/** Sequences `first`…: random tokens, and `fresh` tokens sampled after them. */
-async function sampleGroup(context: SampleContext, first: number, group: Group): Promise<number[][]> {
+/** Sequences `first`…: prefixes of 1, 2, … random tokens, and `fresh` tokens sampled after each. */
+async function sampleGroup(context: SampleContext, first: number, fresh: number): Promise<number[][]> {
   const { session, limits, sampling } = context;
-  const { prefixes, fresh } = group;
+  const longestPrefix = Math.max(1, Math.min(groupSize, limits.context - fresh));
   // Even streams of random numbers make prefixes, odd ones choose tokens.
-  const rows = prefixes.map((length, r) =>
-    Array.from({ length }, (_, i) => Math.floor(uniform(sampling.seed, 2 * (first + r), i) * limits.vocabSize)),
+  const rows = Array.from({ length: groupSize }, (_, r) =>
+    Array.from({ length: 1 + (r % longestPrefix) }, (_, i) =>
+      Math.floor(uniform(sampling.seed, 2 * (first + r), i) * limits.vocabSize),
+    ),
   );
-  const state = session.createState({ B: rows.length, C: Math.max(...prefixes) + fresh - 1 });
+  const state = session.createState({ B: groupSize, C: longestPrefix + fresh - 1 });
   try {
     await extendRows(context, state, rows, fresh, (r) => 2 * (first + r) + 1);
   } finally {
     state.dispose();
   }
   return rows;
+}
+
+/**
+ * Tokens of the given sequences one after the other, over and over, up to 140: attention adds over keys in blocks of 128.
+ * None where one of them is as long, or the context is short. Nothing is decoded to make it: it costs little.
+ */
+export async function longSequence(
+  { calls, limits }: SampleContext,
+  sequences: readonly SampledSequence[],
+): Promise<SampledSequence | undefined> {
+  const pool = sequences.flatMap(({ tokens }) => tokens);
+  const length = Math.min(limits.context, crossingLength);
+  if (sequences.some(({ tokens }) => tokens.length >= length)) return undefined;
+  const tokens = Array.from({ length }, (_, i) => pool[i % pool.length]!);
+  const [logprobs] = await calls.logprobs([tokens.slice(0, -1)], [tokens.slice(1)]);
+  return { tokens, logprobs: logprobs! };
 }
 
 /** Samples `fresh` tokens at the end of each row, all rows in one batch. */
