@@ -18,7 +18,7 @@ export function parityCommand(environment: Environment): Command {
       'Compare generation with training, bit for bit: decode at several batch sizes, prefill, score, logprobs.',
     )
     .argument('<model>', 'a .qvr file')
-    .option('--tokens <count>', 'sampled tokens to compare in every case (default: 256)', positiveInteger)
+    .option('--tokens <count>', 'sampled tokens to compare in every case (default: 64)', positiveInteger)
     .option('--seed <n>', 'of the sampled sequences (default: 0)', nonNegativeInteger);
   return withOutputFlags(withModelFlags(command))
     .addHelpText(
@@ -26,7 +26,7 @@ export function parityCommand(environment: Environment): Command {
       `
 Examples:
   quaver parity model.fp8.qvr
-  quaver parity model.fp8.qvr --tokens 64 --json
+  quaver parity model.fp8.qvr --tokens 256 --json
 
 Every case is run with a KV cache in BF16 and in FP8. Exit code 1 when log-probabilities differ although the recipe
 promises that they do not; a recipe with per-tensor scales, or with different phases, promises nothing.`,

@@ -50,7 +50,7 @@ export function generationPaths(session: Session, calls: ModelCalls): Generation
 }
 
 /** How much of each sequence goes through one prefill. */
-const prefillShares = [0.1, 0.25, 0.5, 0.75, 0.9, 1];
+const prefillShares = [0.25, 0.6, 1];
 
 /** Tokens of the pieces of a prefix, over and over: none is aligned with a block of keys. */
 const pieceLengths = [5, 1, 31];
