@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { perplexity } from '@quaver/generate';
 import type { HostTensor, Module } from '@quaver/ir';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   checkParity,
   compileModel,
@@ -29,6 +29,10 @@ interface Golden {
 const goldens = new URL('../../models/test/data/smollm2/', import.meta.url);
 const golden = (name: string): Golden => JSON.parse(readFileSync(new URL(`${name}.json`, goldens), 'utf8'));
 const prose = readFileSync(new URL('../../../examples/data/prose.txt', import.meta.url), 'utf8');
+
+// Minutes on a busy machine: a limit here is against hanging, not a measure of speed.
+vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
+
 const folder = mkdtempSync(path.join(tmpdir(), 'quaver-smollm2-'));
 const file = path.join(folder, 'smollm2.fp8.qvr');
 
