@@ -298,7 +298,7 @@ describe('fp8-delayed', () => {
     const [empty, set] = [await scales(0), await scales(896)];
     // amax 896 gives scale 2: a different grid, hence different bits; amax 448 gives scale 1, as the empty history does.
     expect(firstDifference(empty.outputs.y!, (await scales(448)).outputs.y!)).toBeUndefined();
-    expect(firstDifference(empty.outputs.y!, set.outputs.y!)).toBeDefined();
+    expect(firstDifference(empty.outputs.y!, set.outputs.y!)).toMatch(/./);
   });
 
   it('takes the latest amax, and a margin, when the recipe says so', async () => {
