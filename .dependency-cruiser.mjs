@@ -14,9 +14,21 @@ const arrows = {
   compiler: ['numerics', 'ir'],
   executor: ['numerics', 'ir'],
   'executor-cpu': ['numerics', 'ir', 'executor'],
+  conformance: ['numerics', 'ir', 'formats', 'executor'],
   generate: ['numerics', 'ir', 'models', 'executor'],
   sdk: ['numerics', 'ir', 'formats', 'models', 'compiler', 'executor', 'executor-cpu', 'generate'],
-  cli: ['numerics', 'ir', 'formats', 'models', 'compiler', 'executor', 'executor-cpu', 'generate', 'sdk'],
+  cli: [
+    'numerics',
+    'ir',
+    'formats',
+    'models',
+    'compiler',
+    'executor',
+    'executor-cpu',
+    'conformance',
+    'generate',
+    'sdk',
+  ],
 };
 
 /** Packages whose main entry runs in a browser. */

@@ -1,5 +1,5 @@
 /**
- * @file Builds `packages/executor-cpu/wasm/kernels.wasm` from `packages/executor-cpu/native/*.cpp`.
+ * @file Builds `packages/executor-cpu/wasm/kernels.wasm` from the sources in `packages/executor-cpu/native`.
  *
  *   node tools/build-wasm.mjs           compiles, and writes kernels.wasm and its manifest kernels.json
  *   node tools/build-wasm.mjs --check   fails when the committed module is not what the sources give
@@ -9,12 +9,12 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root } from './process.mjs';
+import { installZig, zigCommand, zigInstalled, zigPackage } from './zig.mjs';
 
-const COMPILER = 'ziglang==0.17.1';
 const FLAGS = [
   '--target=wasm32-freestanding',
   '-mcpu=generic+simd128+bulk_memory',
@@ -35,14 +35,15 @@ const FLAGS = [
   '-Wl,--strip-all',
   '-Wl,-z,stack-size=65536',
   '-Wl,--export=__heap_base',
+  '-DQUAVER_ISA=simd128',
 ];
+/** Folders of the native sources that go into the module; threads are the native engine's. */
+const PARTS = ['isa', 'program', 'wasm'];
+const LEFT_OUT = ['program/team.cpp'];
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const nativeFolder = path.join(root, 'packages/executor-cpu/native');
 const wasmFile = path.join(root, 'packages/executor-cpu/wasm/kernels.wasm');
 const manifestFile = path.join(root, 'packages/executor-cpu/wasm/kernels.json');
-const venv = path.join(root, '.venv');
-const python = path.join(venv, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python');
 
 function fail(message) {
   console.error(`build-wasm: ${message}`);
@@ -58,9 +59,12 @@ function execute(command, args, options = {}) {
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
+/** Relative to the folder of the native sources. */
 function sources() {
-  return readdirSync(nativeFolder)
-    .filter((name) => /\.(cpp|h)$/.test(name))
+  return readdirSync(nativeFolder, { recursive: true })
+    .map((name) => name.replaceAll(path.sep, '/'))
+    .filter((name) => /\.(cpp|h)$/.test(name) && (!name.includes('/') || PARTS.includes(name.split('/')[0])))
+    .filter((name) => !LEFT_OUT.includes(name))
     .sort();
 }
 
@@ -71,24 +75,14 @@ function hashSources() {
   return hash.digest('hex');
 }
 
-const compilerInstalled = () =>
-  existsSync(python) &&
-  spawnSync(python, ['-m', 'ziglang', 'version'], { encoding: 'utf8' }).stdout?.trim() === COMPILER.split('==')[1];
-
-function installCompiler() {
-  if (compilerInstalled()) return;
-  console.error(`build-wasm: installing ${COMPILER} into .venv`);
-  execute('python3', ['-m', 'venv', venv]);
-  execute(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', COMPILER]);
-}
-
 function compile() {
   const folder = mkdtempSync(path.join(tmpdir(), 'quaver-wasm-'));
   try {
     const output = path.join(folder, 'kernels.wasm');
     const units = sources().filter((name) => name.endsWith('.cpp'));
     // Relative paths and a fixed working folder, so that the bytes do not depend on where the repository lies.
-    execute(python, ['-m', 'ziglang', 'c++', ...FLAGS, '-o', output, ...units], { cwd: nativeFolder });
+    const { command, args } = zigCommand('c++');
+    execute(command, [...args, ...FLAGS, '-o', output, ...units], { cwd: nativeFolder });
     return readFileSync(output);
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -107,7 +101,7 @@ function check() {
     fail(`the sources in packages/executor-cpu/native changed since kernels.wasm was built: ${remedy}`);
   const committed = readFileSync(wasmFile);
   if (manifest.wasm !== sha256(committed)) fail(`kernels.wasm is not the file that kernels.json describes: ${remedy}`);
-  if (!compilerInstalled())
+  if (!zigInstalled())
     return console.log('kernels.wasm matches its sources by hash (compiler not installed: not rebuilt)');
   if (!compile().equals(committed))
     fail(`compiling the sources gives other bytes than the committed kernels.wasm: ${remedy}`);
@@ -115,9 +109,9 @@ function check() {
 }
 
 function build() {
-  installCompiler();
+  if (!installZig()) fail('the compiler cannot be installed');
   const bytes = compile();
-  const manifest = { sources: hashSources(), compiler: COMPILER, wasm: sha256(bytes) };
+  const manifest = { sources: hashSources(), compiler: zigPackage, wasm: sha256(bytes) };
   writeAtomically(wasmFile, bytes);
   writeAtomically(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
   console.log(`kernels.wasm: ${bytes.length} bytes`);

@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 /**
  * @file Writes FEATURES.md: which ops, dtypes, recipes and models work where. Nothing in it is typed by hand: small models
- * are compiled with every recipe, and executors are asked about each node of the result. Needs `tsc -b` to have run.
+ * are compiled with every recipe, and executors are run through the conformance cases. Needs `tsc -b` to have run.
  * `--check` writes nothing and fails when the committed file differs.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import { builtInRecipes, compile, rowInvariance, withOptions } from '../packages/compiler/dist/index.js';
-import { nodeView, referencePlugin } from '../packages/executor/dist/index.js';
+import { packagedSkips, packagedVectors, runConformance } from '../packages/conformance/dist/node.js';
+import { referencePlugin } from '../packages/executor/dist/index.js';
 import { cpuPlugin } from '../packages/executor-cpu/dist/index.js';
 import { openCheckpoint } from '../packages/formats/dist/node.js';
-import { coreOps } from '../packages/ir/dist/index.js';
 import { importModel } from '../packages/models/dist/index.js';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -29,47 +29,81 @@ const variants = [...builtInRecipes.keys()].flatMap((name) => [
       ]),
 ]);
 
-const signature = (node) =>
-  `${node.operands.map((value) => value?.type.dtype ?? '–').join(' ')} → ${node.results[0].type.dtype}`;
+const unique = (items) => [...new Set(items)];
 
-/** For every op and dtype signature: how an executor runs it. */
-async function survey(executors) {
-  const rows = new Map();
-  const recipes = new Map();
+/** What the recipes make of the models: how many combinations, and the op and dtype signatures in them. */
+async function survey() {
+  const recipes = new Set();
+  const signatures = new Set();
   for (const folder of fs.readdirSync(models).sort()) {
     const checkpoint = await openCheckpoint(path.join(models, folder));
     const { module } = await importModel(checkpoint, checkpoint.assets);
     for (const { label, recipe } of variants) {
-      const { module: lowered, report } = await compile(module, { recipe });
-      const entry = recipes.get(label) ?? { models: [], report };
-      entry.models.push(folder);
-      recipes.set(label, entry);
-      for (const fn of lowered.functions) {
-        for (const node of fn.nodes) {
-          const key = `${node.op}\t${signature(node)}`;
-          const row = rows.get(key) ?? new Map();
-          rows.set(key, row);
-          for (const executor of executors) {
-            const answers = row.get(executor.id) ?? new Set();
-            row.set(executor.id, answers.add(how(node, executor)));
-          }
-        }
+      const { module: lowered } = await compile(module, { recipe });
+      recipes.add(label);
+      for (const { op, operands, results } of lowered.functions.flatMap(({ nodes }) => nodes)) {
+        const dtypes = operands.filter(Boolean).map((value) => value.type.dtype);
+        signatures.add(signature(op, dtypes, results[0].type.dtype));
       }
     }
     await checkpoint.close();
   }
-  return { rows, recipes };
+  return { recipes, signatures };
 }
 
-function how(node, executor) {
-  const support = executor.supports(nodeView(node));
-  if (support.ok) return support.native ? 'kernel' : 'definition';
-  return coreOps.get(node.domain, node.op, node.version).isComposite ? 'body' : 'no';
+const signature = (op, dtypes, result) => `${op}\t${[...dtypes, '→', result].join(' ')}`;
+
+/** Op and signature → executor → how its cases went. A body is a case of its own: it says nothing of the composite. */
+function rowsOf(reports) {
+  const rows = new Map();
+  for (const { executor, cases } of reports) {
+    for (const { name, op, dtypes, result_dtypes, status, via } of cases) {
+      if (name.startsWith('behaviour/') || name.endsWith('(body)')) continue;
+      const key = signature(op, dtypes, result_dtypes[0]);
+      const row = rows.get(key) ?? new Map(reports.map((report) => [report.executor, []]));
+      rows.set(key, row);
+      row.get(executor).push(status === 'passed' ? via : status);
+    }
+  }
+  return rows;
 }
 
-const executors = [await cpuPlugin.open(), await referencePlugin().open()];
-const { rows, recipes } = await survey(executors);
-const unused = coreOps.list().filter((op) => ![...rows.keys()].some((key) => key.startsWith(`${op.name}\t`)));
+/** Lines of the table: signatures of one op with the same answers share one. */
+function linesOf(rows, needed, executors) {
+  const lines = new Map();
+  for (const [key, row] of [...rows].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const [op, dtypes] = key.split('\t');
+    const answers = executors.map((id) => unique(row.get(id)).sort().join(' or '));
+    const id = [op, ...answers].join('\t');
+    const line = lines.get(id) ?? { op, answers, signatures: [], cases: 0 };
+    line.signatures.push(needed.has(key) ? `**${dtypes}**` : dtypes);
+    line.cases += row.get(executors[0]).length;
+    lines.set(id, line);
+  }
+  return [...lines.values()].map(
+    ({ op, answers, signatures, cases }) =>
+      `| \`${op}\` | ${signatures.join('<br>')} | ${cases} | ${answers.join(' | ')} |`,
+  );
+}
+
+const plugins = [cpuPlugin, referencePlugin()];
+const reports = [];
+for (const plugin of plugins) {
+  const skipList = await packagedSkips(plugin.id);
+  reports.push(await runConformance(plugin, { vectors: packagedVectors, skipList }));
+}
+const { recipes, signatures } = await survey();
+const rows = rowsOf(reports);
+const untested = [...signatures].filter((key) => !rows.has(key));
+if (untested.length > 0) {
+  const list = untested.sort().join('\n').replaceAll('\t', ' ');
+  console.error(`No conformance case has these nodes, which recipes make:\n${list}`);
+  process.exit(1);
+}
+const behaviours = reports[0].cases.filter(({ name }) => name.startsWith('behaviour/')).map(({ name }) => name);
+const statusOf = (report, name) => report.cases.find((item) => item.name === name).status;
+const totals = ({ executor, passed, failed, skipped, unsupported }) =>
+  `${executor}: ${passed} passed, ${failed} failed, ${skipped} skipped, ${unsupported} unsupported`;
 
 const table = (head, lines) => [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...lines].join('\n');
 
@@ -91,25 +125,27 @@ ${table(
 Options: \`--kv-cache fp8\`, \`--attention fp8\`, \`--lm-head fp8\`. ${recipes.size} combinations were compiled for this page.
 
 ## Ops by dtype and executor
-*kernel*: the executor's own code; *definition*: exact evaluation from the op registry; *body*: a composite that the session
-expands. Definitions and bodies are the reference; the kernels of the CPU are compared with it byte for byte in
-packages/executor-cpu/test. Two answers mean that it depends on attributes, such as the granularity of scales.
+From \`quaver conformance\`: ${reports.map(totals).join('; ')}. Every case has operands and results that numpy made
+([packages/conformance](packages/conformance)). *kernel*: passed, by the executor's own code; *definition*: passed, by the exact
+evaluation of the op registry; *body*: passed, as a composite that the session expands (bodies also have cases of their own).
+Two answers mean that it depends on attributes or shapes. **Bold**: the recipes above make such nodes of the models above.
 
 ${table(
-  ['op', 'operands → result', ...executors.map(({ id }) => id)],
-  [...rows]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(
-      ([key, row]) =>
-        `| \`${key.replace('\t', '` | ')} | ${executors.map(({ id }) => [...row.get(id)].sort().join(' or ')).join(' | ')} |`,
-    ),
+  ['op', 'operands → result', 'cases', ...plugins.map(({ id }) => id)],
+  linesOf(
+    rows,
+    signatures,
+    plugins.map(({ id }) => id),
+  ),
 )}
 
-Ops that these models do not need, run by their definition on both executors:
-${unused
-  .filter((op) => !op.isComposite)
-  .map((op) => `\`${op.name}\``)
-  .join(', ')}.
+## Behaviour
+${table(
+  ['case', ...plugins.map(({ id }) => id)],
+  behaviours.map(
+    (name) => `| ${name.slice('behaviour/'.length)} | ${reports.map((report) => statusOf(report, name)).join(' | ')} |`,
+  ),
+)}
 `;
 
 if (process.argv.includes('--check')) {
@@ -119,4 +155,3 @@ if (process.argv.includes('--check')) {
     process.exitCode = 1;
   }
 } else fs.writeFileSync(target, text);
-for (const executor of executors) await executor[Symbol.asyncDispose]();

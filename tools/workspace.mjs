@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bin, root, run } from './process.mjs';
+import { bin, pinnedNode, root, run } from './process.mjs';
 
 const state = path.join(root, 'node_modules', '.cache', 'quaver');
 
@@ -141,4 +141,13 @@ export async function build(say) {
       'The packages do not compile: tsc says why, above.',
     );
   });
+  await buildNative(say);
+}
+
+/** Builds the native engine if a source of it changed; a machine without a compiler is told, and runs WebAssembly. */
+async function buildNative(say) {
+  const result = await run(pinnedNode(), [path.join(root, 'tools/build-native.mjs')], { stdio: 'pipe' });
+  must(result, 'The native engine does not compile: the compiler says why, above.');
+  const said = result.output.trim();
+  if (said) say(said);
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { compileCommand } from './commands/compile.ts';
+import { conformanceCommand } from './commands/conformance.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { evalCommand } from './commands/eval.ts';
 import { exportCommand } from './commands/export.ts';
@@ -35,6 +36,7 @@ Exit codes: 0 success, 1 failure, 2 wrong command line, 130 stopped by Ctrl-C.`,
     generateCommand,
     evalCommand,
     parityCommand,
+    conformanceCommand,
     exportCommand,
     doctorCommand,
   ];

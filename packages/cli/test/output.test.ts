@@ -8,7 +8,18 @@ import { names, quaver, quaverJson, removeFolder, temporaryFolder, tinyCheckpoin
 const folder = temporaryFolder();
 afterAll(() => removeFolder(folder));
 
-const commands = ['pull', 'import', 'compile', 'inspect', 'generate', 'eval perplexity', 'parity', 'export', 'doctor'];
+const commands = [
+  'pull',
+  'import',
+  'compile',
+  'inspect',
+  'generate',
+  'eval perplexity',
+  'parity',
+  'conformance',
+  'export',
+  'doctor',
+];
 
 it.each(commands)('quaver %s --help shows examples', async (command) => {
   const { code, stdout, stderr } = await quaver([...command.split(' '), '--help']);

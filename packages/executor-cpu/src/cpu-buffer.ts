@@ -1,98 +1,205 @@
-import { type BufferUsage, type DeviceBuffer, hostBytes } from '@quaver/executor';
-import { QuaverError } from '@quaver/numerics';
-import type { KernelFormat, Kernels } from './kernels.ts';
-import type { WasmHeap } from './wasm-heap.ts';
-
-/** Rows brought into WebAssembly memory at once while packing; a multiple of the kernels' panel. */
-const packRows = 1024;
-
 /**
- * Memory of the CPU executor. Parameters stay on the host until a program shows which form it needs them in: as they
- * are, or packed for the matrix kernels. Everything else lives in WebAssembly memory from the start.
+ * @file Memory of the CPU executor. A parameter has forms: the bytes as they are, packed for the matrix kernels, scales
+ * decoded. What programs read is made once, and the bytes as they are go when nobody reads them any more.
  */
+import type { BufferUsage, DeviceBuffer } from '@quaver/executor';
+import { QuaverError } from '@quaver/numerics';
+import { type Form, memoryOf, type Need } from './code/code-builder.ts';
+import { runOnce } from './code/run-once.ts';
+import { type Engine, type EngineMemory, formatCode, type KernelFormat } from './engine/engine.ts';
+
+/** A matrix w[n, k] whose element (r, c) is at r · rowStride + c · columnStride. */
+export interface PackedShape {
+  readonly format: KernelFormat;
+  readonly n: number;
+  readonly k: number;
+  readonly rowStride: number;
+  readonly columnStride: number;
+}
+
+class MadeForm implements Form {
+  memory: EngineMemory | undefined;
+  readonly make: () => Promise<void>;
+
+  constructor(make: (form: MadeForm) => Promise<void>, memory?: EngineMemory) {
+    this.memory = memory;
+    this.make = () => (this.memory ? Promise.resolve() : make(this));
+  }
+}
+
+interface PackedForm {
+  readonly form: MadeForm;
+  readonly shape: PackedShape;
+  /** Whether unpacking gives the bytes back; known when it was made. */
+  exact: boolean;
+}
+
 export class CpuBuffer implements DeviceBuffer {
   readonly byteLength: number;
   readonly usage: BufferUsage;
-  readonly heap: WasmHeap;
-  readonly #derived = new Map<string, number>();
-  #host: Uint8Array | undefined;
-  #pointer: number | undefined;
+  readonly engine: Engine;
+  /** Changes when memory that code was bound to is gone or stale: bind anew. */
+  generation = 0;
+  readonly #raw: MadeForm;
+  /** The forms that prepared programs read; the bytes as they are `table` when rows of a packed form would do. */
+  readonly #wanted = new Map<Form, Need>();
+  readonly #packed = new Map<string, PackedForm>();
+  #decoded: MadeForm | undefined;
   #disposed = false;
 
-  constructor(heap: WasmHeap, byteLength: number, usage: BufferUsage) {
-    this.heap = heap;
+  constructor(engine: Engine, byteLength: number, usage: BufferUsage) {
+    this.engine = engine;
     this.byteLength = byteLength;
     this.usage = usage;
-    if (usage === 'parameter') this.#host = hostBytes(byteLength);
-    else {
-      this.#pointer = heap.allocate(byteLength);
-      heap.view(this.#pointer, byteLength).fill(0);
-    }
+    // Parameters get memory when they are written; what can never fit is refused now.
+    if (byteLength > engine.maxBytes) throw outOfMemory(byteLength, engine.maxBytes);
+    this.#raw = new MadeForm((form) => this.#unpack(form), this.isParameter ? undefined : engine.allocate(byteLength));
   }
 
-  write(bytes: Uint8Array): void {
-    this.#alive();
-    this.#host?.set(bytes);
-    if (this.#pointer !== undefined) this.heap.view(this.#pointer, this.byteLength).set(bytes);
-    for (const pointer of this.#derived.values()) this.heap.release(pointer);
-    this.#derived.clear();
-  }
-
-  read(): Uint8Array {
-    this.#alive();
-    return (this.#host ?? this.heap.view(this.#pointer!, this.byteLength)).slice();
+  get isParameter(): boolean {
+    return this.usage === 'parameter';
   }
 
   get isDisposed(): boolean {
     return this.#disposed;
   }
 
-  /** The bytes as they are on the host; only parameters have them there. */
-  get hostBytes(): Uint8Array | undefined {
-    return this.#host;
+  /** Parameters are brought into the forms that prepared programs read. */
+  async write(bytes: Uint8Array): Promise<void> {
+    this.#alive();
+    this.#raw.memory ??= this.engine.allocate(this.byteLength);
+    this.#raw.memory.bytes().set(bytes);
+    for (const form of this.#derived()) this.#forget(form);
+    await this.#settle();
   }
 
-  /** Offset of the bytes, unpacked, in WebAssembly memory. */
-  pointer(): number {
-    this.#alive();
-    if (this.#pointer === undefined) {
-      this.#pointer = this.heap.allocate(this.byteLength);
-      this.heap.view(this.#pointer, this.byteLength).set(this.#host!);
+  /** From now on programs read these forms; those of other buffers are left out. */
+  async want(forms: ReadonlyMap<Form, Need>): Promise<void> {
+    for (const form of [this.#raw, ...this.#derived()]) {
+      const need = forms.get(form);
+      if (need && this.#wanted.get(form) !== 'bytes') this.#wanted.set(form, need);
     }
-    return this.#pointer;
+    if (this.#raw.memory) await this.#settle();
   }
 
-  /** Offset of the weights w[n, k] packed for the matrix kernels; packed once. */
-  packed(kernels: Kernels, format: KernelFormat, n: number, k: number): number {
+  async read(): Promise<Uint8Array> {
     this.#alive();
-    return this.derived(`packed/${format}/${n}/${k}`, kernels.packedBytes(format, n, k), (target) =>
-      packFrom(kernels, this.heap, this.#host ?? this.read(), target, format, n, k),
-    );
+    await this.#raw.make();
+    return memoryOf(this.#raw).bytes().slice(0, this.byteLength);
   }
 
-  /** Offset of another form of the bytes, made by `make` once and again after a write. */
-  derived(form: string, byteLength: number, make: (pointer: number) => void): number {
+  /** The bytes as they are. */
+  rawForm(): Form {
     this.#alive();
-    const known = this.#derived.get(form);
-    if (known !== undefined) return known;
-    const pointer = this.heap.allocate(byteLength);
-    try {
-      make(pointer);
-    } catch (error) {
-      this.heap.release(pointer);
-      throw error;
+    return this.#raw;
+  }
+
+  /** Weights in the layout of the matrix kernels. */
+  packedForm(shape: PackedShape): Form {
+    this.#alive();
+    const { format, n, k, rowStride, columnStride } = shape;
+    const key = `${format} ${n} ${k} ${rowStride} ${columnStride}`;
+    let packed = this.#packed.get(key);
+    if (!packed) {
+      packed = { shape, exact: false, form: new MadeForm((form) => this.#pack(form, key)) };
+      this.#packed.set(key, packed);
     }
-    this.#derived.set(form, pointer);
-    return pointer;
+    return packed.form;
+  }
+
+  /** The table [n, k] packed, where it was packed already and gives its rows back exactly. */
+  packedTable(n: number, k: number): Form | undefined {
+    return this.#exactForm(n, k)?.form;
+  }
+
+  /** E8M0 scales in f32. */
+  decodedScales(count: number): Form {
+    this.#alive();
+    this.#decoded ??= new MadeForm(async (form) => {
+      const source = await this.#rawMemory();
+      const target = this.engine.allocate(4 * count);
+      await runOnce(this.engine, 'decode_e8m0', [source, target], [count]);
+      form.memory = target;
+    });
+    return this.#decoded;
+  }
+
+  /** Makes those of the forms that belong to this buffer. */
+  async make(forms: ReadonlyMap<Form, Need>): Promise<void> {
+    for (const form of [this.#raw, ...this.#derived()]) if (forms.has(form)) await form.make();
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    if (this.#pointer !== undefined) this.heap.release(this.#pointer);
-    for (const pointer of this.#derived.values()) this.heap.release(pointer);
-    this.#derived.clear();
-    this.#host = undefined;
+    for (const form of [this.#raw, ...this.#derived()]) this.#forget(form);
+  }
+
+  /** Makes what is wanted, then gives the bytes as they are back if nobody reads them and another form can bring them. */
+  async #settle(): Promise<void> {
+    if (this.#wanted.size === 0) return;
+    await this.make(this.#wanted);
+    const exact = [...this.#packed.values()].some((packed) => packed.exact && packed.form.memory);
+    if (exact && this.#wanted.get(this.#raw) !== 'bytes') this.#forget(this.#raw);
+  }
+
+  #forget(form: MadeForm): void {
+    if (form.memory) this.generation++;
+    form.memory?.release();
+    form.memory = undefined;
+  }
+
+  *#derived(): Generator<MadeForm> {
+    for (const { form } of this.#packed.values()) yield form;
+    if (this.#decoded) yield this.#decoded;
+  }
+
+  #exactForm(n: number, k: number): PackedForm | undefined {
+    for (const packed of this.#packed.values()) {
+      const { shape, form, exact } = packed;
+      const dense = shape.n === n && shape.k === k && shape.columnStride === 1 && shape.rowStride === k;
+      if (dense && exact && form.memory) return packed;
+    }
+    return undefined;
+  }
+
+  async #rawMemory(): Promise<EngineMemory> {
+    await this.#raw.make();
+    return memoryOf(this.#raw);
+  }
+
+  async #pack(form: MadeForm, key: string): Promise<void> {
+    const packed = this.#packed.get(key)!;
+    const { format, n, k, rowStride, columnStride } = packed.shape;
+    const source = await this.#rawMemory();
+    const target = this.engine.allocate(this.engine.packedBytes(format, n, k));
+    try {
+      await runOnce(this.engine, 'pack', [source, target], [formatCode[format], n, k, rowStride, columnStride]);
+    } catch (error) {
+      target.release();
+      throw error;
+    }
+    packed.exact = format !== 'bf16' || packsExactly(source.bytes().subarray(0, this.byteLength));
+    form.memory = target;
+  }
+
+  async #unpack(form: MadeForm): Promise<void> {
+    const packed = [...this.#packed.values()].find(({ exact, form: { memory } }) => exact && memory);
+    // Never written: zeros.
+    if (!packed) {
+      form.memory = this.engine.allocate(this.byteLength);
+      return;
+    }
+    const { format, n, k, columnStride } = packed.shape;
+    const target = this.engine.allocate(this.byteLength);
+    const rows = columnStride === 1 ? target : this.engine.allocate(this.byteLength);
+    await runOnce(this.engine, 'unpack', [memoryOf(packed.form), rows], [formatCode[format], n, k]);
+    if (rows !== target) {
+      const bytes = this.byteLength / (n * k);
+      await runOnce(this.engine, 'strided_copy', [rows, target], [bytes, 1, 1, n, k, 0, 0, k, 1, 0, 0, 1, n, 0, 0]);
+      rows.release();
+    }
+    form.memory = target;
   }
 
   #alive(): void {
@@ -100,25 +207,23 @@ export class CpuBuffer implements DeviceBuffer {
   }
 }
 
-/** Packs a slice of rows at a time, so that the unpacked matrix is never whole in WebAssembly memory. */
-function packFrom(
-  kernels: Kernels,
-  heap: WasmHeap,
-  bytes: Uint8Array,
-  target: number,
-  format: KernelFormat,
-  n: number,
-  k: number,
-): void {
-  const rowBytes = n === 0 ? 0 : bytes.byteLength / n;
-  const slice = heap.allocate(Math.min(packRows, n) * rowBytes);
-  try {
-    for (let row = 0; row < n; row += packRows) {
-      const rows = Math.min(packRows, n - row);
-      heap.view(slice, rows * rowBytes).set(bytes.subarray(row * rowBytes, (row + rows) * rowBytes));
-      kernels.packWeights(format, slice, target, k, row, rows);
-    }
-  } finally {
-    heap.release(slice);
+function outOfMemory(byteLength: number, limit: number): QuaverError {
+  return new QuaverError(
+    'executor-out-of-memory',
+    `a buffer of ${byteLength} bytes is larger than the CPU executor can have`,
+    {
+      hint: `All together may have ${limit} bytes. Use a smaller model, context or batch.`,
+    },
+  );
+}
+
+/** Packing BF16 makes magnitudes below 2^-56 +0, −0 among them; weights seldom have any. */
+function packsExactly(bytes: Uint8Array): boolean {
+  const least = (127 - 56) << 7;
+  const codes = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+  for (let i = 0; i < codes.length; i++) {
+    const code = codes[i]!;
+    if (code !== 0 && (code & 0x7fff) < least) return false;
   }
+  return true;
 }

@@ -20,50 +20,46 @@ import {
 } from '@quaver/executor';
 import { coreOps, type GraphFunction, type Node } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { Arena } from './arena.ts';
 import { CpuBuffer } from './cpu-buffer.ts';
+import { chooseNative, listDevices } from './devices.ts';
+import type { Engine, Reduction } from './engine/engine.ts';
+import { NativeEngine } from './engine/native-engine.ts';
+import { WasmEngine } from './engine/wasm-engine.ts';
 import { findKernel } from './kernel-table.ts';
-import { type Kernels, loadKernels } from './kernels.ts';
-import { CpuProgram, profileEvents } from './program.ts';
-import { WasmHeap } from './wasm-heap.ts';
+import { CpuProgram, type ProgramContext, profileEvents } from './program.ts';
+import { chooseThreads } from './threads.ts';
 
-const devices: readonly [DeviceInfo] = [
-  { id: 'wasm', name: 'CPU (WebAssembly SIMD, 1 thread)', details: { isa: 'wasm-simd128', threads: 1 } },
-];
-
-const wasmBytes = 2 ** 32 - 65536;
-
-/** Runs lowered graphs with WebAssembly SIMD kernels in the canonical order: the reference executor's bits. */
+/** Runs lowered graphs with SIMD kernels in the canonical order: the reference executor's bits. */
 class CpuExecutor implements Executor {
   readonly id = 'cpu';
   readonly device: DeviceInfo;
-  readonly capabilities: Capabilities = {
-    dtypes: {
-      f32: 'native',
-      i32: 'native',
-      bf16: 'native',
-      f8e4m3fn: 'native',
-      f8e5m2: 'native',
-      f8e8m0fnu: 'native',
-      f16: 'emulated',
-      u8: 'emulated',
-      bool: 'emulated',
-    },
-    maxBufferBytes: wasmBytes,
-    maxTotalBytes: wasmBytes,
-    rowInvariant: true,
-    deterministic: true,
-  };
+  readonly capabilities: Capabilities;
   readonly lost: Promise<DeviceLost> = new Promise(() => undefined);
   readonly #queue = new SubmissionQueue();
-  readonly #kernels: Kernels;
-  readonly #heap: WasmHeap;
-  readonly #times: Map<Node, number> | undefined;
+  readonly #context: ProgramContext;
+  readonly #programs = new Set<CpuProgram>();
 
-  constructor(device: DeviceInfo, kernels: Kernels, profile: boolean) {
+  constructor(device: DeviceInfo, engine: Engine, reduction: Reduction, profile: boolean) {
     this.device = device;
-    this.#kernels = kernels;
-    this.#heap = new WasmHeap(kernels);
-    this.#times = profile ? new Map() : undefined;
+    this.capabilities = {
+      dtypes: {
+        f32: 'native',
+        i32: 'native',
+        bf16: 'native',
+        f8e4m3fn: 'native',
+        f8e5m2: 'native',
+        f8e8m0fnu: 'native',
+        f16: 'emulated',
+        u8: 'emulated',
+        bool: 'emulated',
+      },
+      maxBufferBytes: engine.maxBytes,
+      maxTotalBytes: engine.maxBytes,
+      rowInvariant: reduction === 'canonical',
+      deterministic: true,
+    };
+    this.#context = { engine, arena: new Arena(engine), registry: coreOps, reduction, profile };
   }
 
   supports(node: NodeView): Support {
@@ -81,7 +77,9 @@ class CpuExecutor implements Executor {
   async compile(fn: GraphFunction, signal?: AbortSignal): Promise<Program> {
     this.#queue.assertOpen();
     throwIfAborted(signal);
-    return new CpuProgram(fn, this.#kernels, this.#heap, coreOps);
+    const program = new CpuProgram(fn, this.#context);
+    this.#programs.add(program);
+    return program;
   }
 
   async prepare(program: Program, parameters: Bindings['parameters'], signal?: AbortSignal): Promise<void> {
@@ -90,12 +88,12 @@ class CpuExecutor implements Executor {
 
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer {
     this.#queue.assertOpen();
-    return new CpuBuffer(this.#heap, byteLength, usage);
+    return new CpuBuffer(this.#context.engine, byteLength, usage);
   }
 
   async upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void> {
     checkUpload(buffer, bytes);
-    this.#own(buffer).write(bytes);
+    await this.#own(buffer).write(bytes);
   }
 
   async download(buffer: DeviceBuffer): Promise<Uint8Array> {
@@ -104,7 +102,7 @@ class CpuExecutor implements Executor {
 
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
     const own = this.#ownProgram(program);
-    return this.#queue.submit(() => own.run(bindings, signal, this.#times));
+    return this.#queue.submit(() => own.run(bindings, signal));
   }
 
   wait(fence: Fence): Promise<void> {
@@ -112,31 +110,54 @@ class CpuExecutor implements Executor {
   }
 
   profile(): readonly ProfileEvent[] {
-    return profileEvents(this.#times ?? new Map());
+    const times = new Map<Node, number>();
+    for (const program of this.#programs) program.addTimes(times);
+    return profileEvents(times);
   }
 
   #ownProgram(program: Program): CpuProgram {
-    if (program instanceof CpuProgram && program.heap === this.#heap) return program;
+    if (program instanceof CpuProgram && program.context === this.#context) return program;
     throw new QuaverError('program-foreign', `program '${program.name}' was compiled by another executor`);
   }
 
   #own(buffer: DeviceBuffer): CpuBuffer {
-    if (buffer instanceof CpuBuffer && buffer.heap === this.#heap) return buffer;
+    if (buffer instanceof CpuBuffer && buffer.engine === this.#context.engine) return buffer;
     throw new QuaverError('buffer-foreign', 'the buffer belongs to another executor');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#queue.close();
+    this.#context.arena.release();
+    await this.#context.engine.close();
   }
+}
+
+/** Memory beyond this share of the machine's would be swapped, or end the process. */
+const memoryShare = 0.9;
+
+async function openEngine(device: DeviceInfo, threads: number): Promise<Engine> {
+  const choice = chooseNative();
+  if (device.id === 'wasm' || 'reason' in choice) return WasmEngine.open();
+  const os = globalThis.process.getBuiltinModule('node:os');
+  const maxBytes = Math.floor(os.totalmem() * memoryShare);
+  return new NativeEngine(choice.addon, { isa: choice.isa, threads, maxBytes });
 }
 
 export const cpuPlugin: ExecutorPlugin = {
   apiVersion: 1,
   id: 'cpu',
-  listDevices: async () => devices,
+  listDevices: async () => listDevices(),
   open: async (options: ExecutorOptions = {}) => {
-    const device = chooseDevice('cpu', devices, options);
+    const device = chooseDevice('cpu', listDevices(), options);
     throwIfAborted(options.signal);
-    return new CpuExecutor(device, await loadKernels(), options.profile ?? false);
+    const engine = await openEngine(device, chooseThreads(options.threads));
+    const { name, details } = device;
+    const threads = `${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`;
+    const opened = {
+      id: device.id,
+      name: name.replace(/\d+ threads?/, threads),
+      details: { ...details, threads: engine.threads },
+    };
+    return new CpuExecutor(opened, engine, options.reduction ?? 'canonical', options.profile ?? false);
   },
 };

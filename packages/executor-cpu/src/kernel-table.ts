@@ -5,7 +5,7 @@ import { convertKernel } from './ops/convert.ts';
 import { dotGeneralKernel } from './ops/dot-general.ts';
 import { dynamicQuantizeKernel } from './ops/dynamic-quantize.ts';
 import { dynamicUpdateSliceKernel } from './ops/dynamic-update-slice.ts';
-import { addKernel, biasAddKernel, multiplyKernel, swigluKernel } from './ops/elementwise.ts';
+import { biasAddKernel, elementwiseKernels } from './ops/elementwise.ts';
 import { gatherKernel } from './ops/gather.ts';
 import { reshapeKernel } from './ops/reshape.ts';
 import { rmsNormKernel } from './ops/rms-norm.ts';
@@ -14,7 +14,7 @@ import { scaledDotKernel } from './ops/scaled-dot.ts';
 import { logSoftmaxGatherKernel, logSoftmaxKernel, softmaxKernel } from './ops/softmax.ts';
 
 const kernels: readonly CpuKernel[] = [
-  addKernel,
+  ...elementwiseKernels,
   attentionKernel,
   biasAddKernel,
   convertKernel,
@@ -24,13 +24,11 @@ const kernels: readonly CpuKernel[] = [
   gatherKernel,
   logSoftmaxGatherKernel,
   logSoftmaxKernel,
-  multiplyKernel,
   reshapeKernel,
   rmsNormKernel,
   ropeKernel,
   scaledDotKernel,
   softmaxKernel,
-  swigluKernel,
 ];
 
 const byName = new Map(kernels.map((kernel) => [`${kernel.op}@${kernel.version}`, kernel]));

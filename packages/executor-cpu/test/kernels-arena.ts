@@ -1,70 +1,117 @@
+/** @file Tensors of a test in an engine's memory, between bytes that nobody may write. */
 import { expect } from 'vitest';
-import { type Kernels, loadKernels } from '../src/kernels.ts';
+import { CodeBuilder, type Ref } from '../src/code/code-builder.ts';
+import type { Engine, EngineMemory, RunFailure } from '../src/engine/engine.ts';
+import type { EngineKind } from './engines.ts';
+import { Kernels } from './kernels-calls.ts';
 
 const CANARY = 0xa5;
-const MARGIN = 64;
+const ALIGNMENT = 64;
+const ARENA_BYTES = 80 * 2 ** 20;
 
-/** Allocates tensors in the kernels' memory with canary bytes on both sides, and checks that no kernel wrote over them. */
+/** Where a tensor begins: a multiple of 64. */
+export type At = number;
+export type Tensor = Float32Array | Uint16Array | Uint8Array | Int32Array;
+
+/** An instruction: its op, its pointers and its numbers. */
+export type Call = readonly [op: string, refs: readonly (At | undefined)[], numbers: readonly number[]];
+
+/** Places tensors with canary bytes on both sides, runs instructions on them, and checks that none wrote over those. */
 export class Arena {
+  readonly engine: Engine;
   readonly kernels: Kernels;
-  #end: number;
-  #margins: number[] = [];
+  readonly #memory: EngineMemory;
+  #end = 0;
+  #margins: (readonly [from: number, to: number])[] = [];
 
-  private constructor(kernels: Kernels) {
-    this.kernels = kernels;
-    this.#end = kernels.heapBase;
+  constructor(engine: Engine, byteLength = ARENA_BYTES) {
+    this.engine = engine;
+    this.kernels = new Kernels(this);
+    this.#memory = engine.allocate(byteLength);
   }
 
-  static async create(): Promise<Arena> {
-    return new Arena(await loadKernels());
+  static async open(kind: EngineKind): Promise<Arena> {
+    return new Arena(await kind.open());
+  }
+
+  async close(): Promise<void> {
+    await this.engine.close();
   }
 
   /** Forgets all tensors. */
   reset(): void {
-    this.#end = this.kernels.heapBase;
+    this.#end = 0;
     this.#margins = [];
   }
 
-  /** Offset of `bytes` fresh bytes, a multiple of 16, filled with canary bytes so that unwritten output shows. */
-  bytes(bytes: number): number {
-    const at = Math.ceil((this.#end + MARGIN) / 16) * 16;
-    this.kernels.reserve(at + bytes + MARGIN);
-    new Uint8Array(this.kernels.memory.buffer, this.#end, at + bytes + MARGIN - this.#end).fill(CANARY);
-    this.#margins.push(at - MARGIN, at + bytes);
+  /** The place of `bytes` fresh bytes, filled with canary bytes so that unwritten output shows. */
+  bytes(bytes: number): At {
+    const at = Math.ceil(this.#end / ALIGNMENT) * ALIGNMENT + ALIGNMENT;
+    const end = at + bytes + ALIGNMENT;
+    if (end > this.#memory.byteLength) throw new Error(`the arena of the tests is too small: ${end} bytes`);
+    this.#memory.bytes().fill(CANARY, this.#end, end);
+    this.#margins.push([at - ALIGNMENT, at], [at + bytes, end]);
     this.#end = at + bytes;
     return at;
   }
 
-  /** Offset of a copy of `data`. */
-  put(data: Float32Array | Uint16Array | Uint8Array | Int32Array): number {
+  /** The place of a copy of `data`. */
+  put(data: Tensor): At {
     const at = this.bytes(data.byteLength);
-    new Uint8Array(this.kernels.memory.buffer, at, data.byteLength).set(
-      new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-    );
+    this.#memory.bytes().set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
     return at;
   }
 
-  /** A copy of `length` f32 at an offset. */
-  f32(at: number, length: number): Float32Array {
-    return new Float32Array(this.kernels.memory.buffer, at, length).slice();
+  /** Overwrites bytes that are there. */
+  fill(value: number, from: number, to: number): void {
+    this.#memory.bytes().fill(value, from, to);
   }
-  u16(at: number, length: number): Uint16Array {
-    return new Uint16Array(this.kernels.memory.buffer, at, length).slice();
+
+  u8(at: At, length: number): Uint8Array {
+    return this.#memory.bytes().slice(at, at + length);
   }
-  u8(at: number, length: number): Uint8Array {
-    return new Uint8Array(this.kernels.memory.buffer, at, length).slice();
+  f32(at: At, length: number): Float32Array {
+    return new Float32Array(this.u8(at, 4 * length).buffer);
+  }
+  u16(at: At, length: number): Uint16Array {
+    return new Uint16Array(this.u8(at, 2 * length).buffer);
+  }
+
+  /** Runs instructions as one program, which must not fail. */
+  async run(...calls: readonly Call[]): Promise<void> {
+    expect(await this.attempt(...calls)).toBeUndefined();
+  }
+
+  /** Runs instructions as one program. */
+  async attempt(...calls: readonly Call[]): Promise<RunFailure | undefined> {
+    const code = new CodeBuilder(this.engine);
+    for (const [op, refs, numbers] of calls) {
+      code.emit(
+        op,
+        refs.map((offset): Ref | undefined => (offset === undefined ? undefined : { memory: this.#memory, offset })),
+        numbers,
+      );
+    }
+    const [segment] = code.finish(this.#memory);
+    if (typeof segment !== 'object') return undefined;
+    const loaded = this.engine.load(segment.image, segment.memories, false);
+    try {
+      return await loaded.run(undefined);
+    } finally {
+      loaded.release();
+    }
   }
 
   expectCanariesIntact(): void {
-    const memory = new Uint8Array(this.kernels.memory.buffer);
-    for (const at of this.#margins)
-      for (let i = at; i < at + MARGIN; i++)
+    const memory = this.#memory.bytes();
+    for (const [from, to] of this.#margins)
+      for (let i = from; i < to; i++)
         if (memory[i] !== CANARY) expect.fail(`byte ${i} beside a tensor was overwritten with ${memory[i]}`);
   }
 }
 
 /** The value of a f32 that canary bytes make: what an output element holds that no kernel wrote. */
-export const UNWRITTEN: number = new Float32Array(Uint8Array.of(CANARY, CANARY, CANARY, CANARY).buffer)[0]!;
+export const UNWRITTEN: number = new Float32Array(new Uint8Array(4).fill(CANARY).buffer)[0]!;
 
 /** Compares bits; any NaN equals any NaN, because WebAssembly leaves their payload open. */
 export function expectSameBits(actual: Float32Array, expected: Float32Array, what: string): void {
@@ -72,6 +119,15 @@ export function expectSameBits(actual: Float32Array, expected: Float32Array, wha
   for (let i = 0; i < expected.length; i++)
     if (!Object.is(actual[i], expected[i]))
       expect.fail(`${what}: element ${i} is ${actual[i]}, expected ${expected[i]}`);
+}
+
+/** What all engines are compared with is computed for the first one, and kept. */
+export function once<Key, Value>(make: (key: Key) => Value): (key: Key) => Value {
+  const made = new Map<Key, Value>();
+  return (key) => {
+    if (!made.has(key)) made.set(key, make(key));
+    return made.get(key)!;
+  };
 }
 
 /** A small seeded generator (xorshift32), so that a failure can be repeated. */

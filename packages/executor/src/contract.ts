@@ -91,8 +91,8 @@ export interface Executor extends AsyncDisposable {
   /** `fn` is verified, legalized for this executor and has a memory plan. */
   compile(fn: GraphFunction, signal?: AbortSignal): Promise<Program>;
   /**
-   * Brings parameters into the form in which the program reads them, so that the first run is as fast as the others.
-   * An executor that has nothing to prepare leaves this out.
+   * Says which parameters the program will read, before they are uploaded: the executor can bring each into the form in
+   * which it is read when it arrives, and keep no other. An executor that has nothing to prepare leaves this out.
    */
   prepare?(program: Program, parameters: Bindings['parameters'], signal?: AbortSignal): Promise<void>;
   /** Zero-filled memory. @throws QuaverError `executor-out-of-memory` */
@@ -121,5 +121,12 @@ export interface ExecutorOptions {
   readonly device?: string;
   /** Collect `profile()` events. */
   readonly profile?: boolean;
+  /** Host threads to compute with; default all that there are. Executors without threads leave it. */
+  readonly threads?: number;
+  /**
+   * `fast` sums in the usual unordered ways where the executor has them: it then does not promise row invariance. It is there
+   * to measure what the canonical order costs, and to reproduce the mismatch of two engines.
+   */
+  readonly reduction?: 'canonical' | 'fast';
   readonly signal?: AbortSignal;
 }

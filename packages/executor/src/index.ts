@@ -1,4 +1,4 @@
-export { throwIfAborted } from './abort.ts';
+export { abortedError, throwIfAborted } from './abort.ts';
 export { type Assignment, nodeView } from './assignment.ts';
 export type {
   Bindings,

@@ -82,8 +82,9 @@ export class Session implements AsyncDisposable {
     const session = new Session(module, executor);
     try {
       for (const name of new Set(functions)) await session.#compile(name, registry, signal);
-      await session.#load(options);
+      session.#allocateParameters();
       await session.#prepare(signal);
+      await session.#load(options);
     } catch (error) {
       await session[Symbol.asyncDispose]();
       // Readers of parameters may throw the signal's own reason.
@@ -292,12 +293,22 @@ export class Session implements AsyncDisposable {
     this.#compiled.set(name, { fn, program, assignments: assign(legal, this.executor) });
   }
 
-  async #load({ signal, onProgress }: SessionOptions): Promise<void> {
+  #allocateParameters(): void {
+    for (const { name, type } of this.#usedParameters()) {
+      this.#parameters.set(name, this.executor.allocate(evaluateDim(byteCount(type), {}), 'parameter'));
+    }
+  }
+
+  #usedParameters(): Module['parameters'] {
     const used = new Set([...this.#compiled.values()].flatMap(({ fn }) => fn.parameters.map(({ ref }) => ref)));
-    const parameters = this.module.parameters.filter(({ name }) => used.has(name));
+    return this.module.parameters.filter(({ name }) => used.has(name));
+  }
+
+  async #load({ signal, onProgress }: SessionOptions): Promise<void> {
+    const parameters = this.#usedParameters();
     const totalBytes = parameters.reduce((sum, { data }) => sum + (data?.byteLength ?? 0), 0);
     let loadedBytes = 0;
-    for (const { name, type, data } of parameters) {
+    for (const { name, data } of parameters) {
       throwIfAborted(signal);
       if (!data) {
         throw new QuaverError('session-parameter-missing', `parameter '${name}' has no data`, {
@@ -306,18 +317,16 @@ export class Session implements AsyncDisposable {
         });
       }
       const bytes = await data.read(signal);
-      const expected = evaluateDim(byteCount(type), {});
-      if (bytes.byteLength !== expected) {
+      const buffer = this.#parameters.get(name)!;
+      if (bytes.byteLength !== buffer.byteLength) {
         throw new QuaverError(
           'session-parameter-size',
-          `parameter '${name}' has ${bytes.byteLength} bytes of data, its type needs ${expected}`,
+          `parameter '${name}' has ${bytes.byteLength} bytes of data, its type needs ${buffer.byteLength}`,
           { where: { tensor: name } },
         );
       }
-      const buffer = this.executor.allocate(expected, 'parameter');
-      this.#parameters.set(name, buffer);
       await this.executor.upload(buffer, bytes);
-      loadedBytes += expected;
+      loadedBytes += bytes.byteLength;
       onProgress?.({ phase: 'load', parameter: name, loadedBytes, totalBytes });
     }
   }

@@ -1,12 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { type CompileReport, formatReport } from '@quaver/compiler';
-import { writeFileAtomically } from '@quaver/formats/node';
+import { formatReport } from '@quaver/compiler';
 import { fileError } from '@quaver/ir/node';
 import { type CompileModelOptions, compileModel, defaultRecipe, saveModule } from '@quaver/sdk/node';
 import { Command, Option } from 'commander';
 import { shortReport, timeLine } from '../compile-report.ts';
+import { writeJson } from '../json-file.ts';
 import { openModel } from '../model-file.ts';
 import { readRecipe } from '../model-flags.ts';
 import { checkOutput, sameTarget } from '../output-path.ts';
@@ -87,7 +87,7 @@ async function compile(run: Run, environment: Environment, file: string, flags: 
     onProgress: ({ bytes, totalBytes }) => run.progress.update('Writing', bytes, totalBytes),
   });
   clock.lap('write');
-  if (flags.report !== undefined) await writeReport(flags.report, report);
+  if (flags.report !== undefined) await writeJson(flags.report, report);
   const bytes = (await stat(output)).size;
   run.result({ path: output, bytes, milliseconds: clock.laps, report }, () =>
     [
@@ -142,14 +142,6 @@ function dumper(
   return (_index, pass, text) => {
     stderr.write(`after ${pass}:\n${text}\n`);
   };
-}
-
-async function writeReport(file: string, report: CompileReport): Promise<void> {
-  const bytes = new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`);
-  const chunks = async function* () {
-    yield bytes;
-  };
-  await writeFileAtomically(file, chunks(), bytes.byteLength);
 }
 
 /** Milliseconds between laps, by name. */

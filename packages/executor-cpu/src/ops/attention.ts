@@ -1,5 +1,6 @@
 import type { NodeView, Support } from '@quaver/executor';
-import { type CpuKernel, type KernelCall, native, type Place, refuse, type Step } from '../kernel.ts';
+import { formatCode } from '../engine/engine.ts';
+import { type CpuKernel, native, type Place, reductionCode, refuse } from '../kernel.ts';
 
 type Cache = 'f32' | 'bf16' | 'f8e4m3fn';
 
@@ -8,7 +9,31 @@ export const attentionKernel: CpuKernel = {
   op: 'attention',
   version: 1,
   supports,
-  steps,
+  emit: ({ code, reduction, attributes, operands, results }) => {
+    const [q, k, v, position, kScale, vScale] = operands as readonly [Place, Place, Place, Place, Place?, Place?];
+    const [out] = results as readonly [Place];
+    const [b, t, qHeads, d] = q.type.shape as readonly [number, number, number, number];
+    const [, s, kvHeads] = k.type.shape as readonly [number, number, number];
+    if (b * t * qHeads * d === 0) return;
+    if (s === 0) {
+      code.emit('fill', [out.ref()], [b * t * qHeads * d, 4, 0]);
+      return;
+    }
+    const refs = [q.ref(), k.ref(), v.ref(), kScale?.ref(), vScale?.ref(), position.ref(), out.ref()];
+    code.emit('attention', refs, [
+      reductionCode[reduction],
+      formatCode[k.type.dtype as Cache],
+      formatCode[attributes.probs as Cache],
+      b,
+      t,
+      s,
+      qHeads,
+      kvHeads,
+      d,
+      attributes.window as number,
+      Math.fround(attributes.scale as number),
+    ]);
+  },
 };
 
 function supports({ operands: [q, k, , , kScale, vScale], attributes: { probs } }: NodeView): Support {
@@ -22,47 +47,4 @@ function supports({ operands: [q, k, , , kScale, vScale], attributes: { probs } 
   return kScale?.dtype === 'f8e8m0fnu' && vScale?.dtype === 'f8e8m0fnu'
     ? native
     : refuse('dtype', 'an FP8 cache needs E8M0 scales');
-}
-
-/** Multiply-adds of one step: some milliseconds. */
-const stepWork = 4e7;
-
-function steps(call: KernelCall): readonly Step[] {
-  const [q, k, v, position, kScale, vScale] = call.operands as readonly [Place, Place, Place, Place, Place?, Place?];
-  const [out] = call.results as readonly [Place];
-  const { kernels, attributes } = call;
-  const [b, t, qHeads, d] = q.type.shape as readonly [number, number, number, number];
-  const [, s, kvHeads] = k.type.shape as readonly [number, number, number];
-  if (b * t * qHeads * d === 0) return [];
-  const scratch = call.scratch(kernels.attentionScratchBytes(s, d));
-  const group = qHeads / kvHeads;
-  // Ranges keep the query heads of one key/value head together, so that its cache is read once.
-  const heads = Math.max(1, Math.floor(stepWork / Math.max(1, 2 * t * s * d * group))) * group;
-  const run: Step[] = [];
-  for (let n0 = 0; n0 < b * qHeads; n0 += heads) {
-    run.push(() =>
-      kernels.attention({
-        cache: k.type.dtype as Cache,
-        probs: attributes.probs as Cache,
-        q: q.pointer(),
-        k: k.pointer(),
-        v: v.pointer(),
-        ...(kScale && vScale ? { kScales: kScale.pointer(), vScales: vScale.pointer() } : {}),
-        start: position.pointer(),
-        out: out.pointer(),
-        scratch: scratch.pointer(),
-        b,
-        t,
-        s,
-        qHeads,
-        kvHeads,
-        d,
-        window: attributes.window as number,
-        scale: attributes.scale as number,
-        n0,
-        n1: Math.min(b * qHeads, n0 + heads),
-      }),
-    );
-  }
-  return run;
 }

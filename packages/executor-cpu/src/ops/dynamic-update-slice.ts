@@ -6,7 +6,7 @@ export const dynamicUpdateSliceKernel: CpuKernel = {
   op: 'dynamic_update_slice',
   version: 1,
   supports: ({ attributes: { axis } }) => (axis === 1 ? native : refuse('layout', 'only axis 1 is updated in place')),
-  steps: ({ operands, results, heap }) => {
+  emit: ({ code, operands, results }) => {
     const [operand, update, start] = operands as readonly [Place, Place, Place];
     const [out] = results as readonly [Place];
     const [batch, capacity] = operand.type.shape as readonly [number, number];
@@ -14,21 +14,7 @@ export const dynamicUpdateSliceKernel: CpuKernel = {
     const rowBytes = operand.type.shape
       .slice(2)
       .reduce((product, dim) => product * dim, dtypeBytes[operand.type.dtype]);
-    return [
-      () => {
-        const [to, from, source] = [out.pointer(), update.pointer(), operand.pointer()];
-        const positions = start.pointer();
-        if (to !== source) heap.copy(to, source, batch * capacity * rowBytes);
-        const starts = new Int32Array(heap.bytes.buffer, positions, batch);
-        for (let b = 0; b < batch; b++) {
-          const row = Math.max(0, starts[b]!);
-          const skipped = row - starts[b]!;
-          const copied = Math.min(rows - skipped, capacity - row);
-          if (copied <= 0) continue;
-          const begin = from + (b * rows + skipped) * rowBytes;
-          heap.copy(to + (b * capacity + row) * rowBytes, begin, copied * rowBytes);
-        }
-      },
-    ];
+    const refs = [operand.ref(), update.ref(), start.ref(), out.ref()];
+    code.emit('update_slice', refs, [batch, capacity, rows, rowBytes]);
   },
 };

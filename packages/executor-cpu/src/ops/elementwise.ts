@@ -1,38 +1,48 @@
-import { concreteElementCount } from '@quaver/ir';
-import { type CpuKernel, native, type Place, refuse, rowCount } from '../kernel.ts';
-import type { Kernels } from '../kernels.ts';
+import type { NodeView, Support } from '@quaver/executor';
+import { type CpuKernel, elementRows, native, type Place, refuse } from '../kernel.ts';
 
-type BinaryName = 'add' | 'multiply' | 'swiglu';
+// The numbers are those of `enum class Unary` and `Binary` in native/kernels.h.
+const unaryOps = ['negate', 'abs', 'exp', 'log', 'sqrt', 'silu'];
+const binaryOps = ['add', 'subtract', 'multiply', 'divide', 'maximum', 'minimum', 'swiglu'];
 
-/** An op of two f32 tensors of one shape. */
-function binary(op: BinaryName): CpuKernel {
-  return {
-    op,
-    version: 1,
-    supports: ({ operands: [a] }) => (a?.dtype === 'f32' ? native : refuse('dtype', 'operands must be f32')),
-    steps: ({ kernels, operands, results }) => {
-      const [a, b] = operands as readonly [Place, Place];
-      const [out] = results as readonly [Place];
-      const count = concreteElementCount(out.type);
-      const run: Kernels[BinaryName] = kernels[op].bind(kernels);
-      return [() => run(a.pointer(), b.pointer(), out.pointer(), count)];
-    },
-  };
+function f32Only({ operands: [a] }: NodeView): Support {
+  return a?.dtype === 'f32' ? native : refuse('dtype', 'operands must be f32');
 }
 
-export const addKernel: CpuKernel = binary('add');
-export const multiplyKernel: CpuKernel = binary('multiply');
-export const swigluKernel: CpuKernel = binary('swiglu');
+const unary = (op: string, operation: number): CpuKernel => ({
+  op,
+  version: 1,
+  supports: f32Only,
+  emit: ({ code, operands, results }) => {
+    const [x] = operands as readonly [Place];
+    const [out] = results as readonly [Place];
+    code.emit('unary', [x.ref(), out.ref()], [operation, ...elementRows(out.type.shape)]);
+  },
+});
+
+/** An op of two f32 tensors of one shape. */
+const binary = (op: string, operation: number): CpuKernel => ({
+  op,
+  version: 1,
+  supports: f32Only,
+  emit: ({ code, operands, results }) => {
+    const [a, b] = operands as readonly [Place, Place];
+    const [out] = results as readonly [Place];
+    code.emit('binary', [a.ref(), b.ref(), out.ref()], [operation, ...elementRows(out.type.shape)]);
+  },
+});
+
+export const elementwiseKernels: readonly CpuKernel[] = [...unaryOps.map(unary), ...binaryOps.map(binary)];
 
 export const biasAddKernel: CpuKernel = {
   op: 'bias_add',
   version: 1,
   supports: () => native,
-  steps: ({ kernels, operands, results }) => {
+  emit: ({ code, operands, results }) => {
     const [x, bias] = operands as readonly [Place, Place];
     const [out] = results as readonly [Place];
-    const rows = rowCount(x.type.shape);
     const n = x.type.shape.at(-1)!;
-    return [() => kernels.addBias(x.pointer(), bias.pointer(), out.pointer(), rows, n)];
+    const rows = n === 0 ? 0 : x.type.shape.reduce((product, dim) => product * dim, 1) / n;
+    code.emit('add_row', [x.ref(), bias.ref(), out.ref()], [rows, n]);
   },
 };

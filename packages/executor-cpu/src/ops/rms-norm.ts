@@ -1,15 +1,14 @@
-import { type CpuKernel, native, type Place, rowCount } from '../kernel.ts';
+import { type CpuKernel, native, type Place, reductionCode, rowCount } from '../kernel.ts';
 
 export const rmsNormKernel: CpuKernel = {
   op: 'rms_norm',
   version: 1,
   supports: () => native,
-  steps: ({ kernels, attributes, operands, results }) => {
+  emit: ({ code, reduction, attributes, operands, results }) => {
     const [x, weight] = operands as readonly [Place, Place];
     const [out] = results as readonly [Place];
-    const rows = rowCount(x.type.shape);
     const n = x.type.shape.at(-1)!;
-    const eps = attributes.eps as number;
-    return [() => kernels.rmsNorm(x.pointer(), weight.pointer(), out.pointer(), rows, n, eps)];
+    const numbers = [reductionCode[reduction], rowCount(x.type.shape), n, attributes.eps as number];
+    code.emit('rms_norm', [x.ref(), weight.ref(), out.ref()], numbers);
   },
 };

@@ -1,124 +1,92 @@
 import type { NodeView, Support } from '@quaver/executor';
-import { f8e8m0fnu } from '@quaver/numerics';
-import {
-  type CpuKernel,
-  type KernelCall,
-  native,
-  outputRanges,
-  type Place,
-  refuse,
-  rowCount,
-  type Step,
-  zeroStep,
-} from '../kernel.ts';
-import type { Fp8Format } from '../kernels.ts';
-import { type Prepared, packedWeights, Regions } from '../prepared.ts';
+import type { TensorType } from '@quaver/ir';
+import { type CpuKernel, type KernelCall, native, type Place, refuse } from '../kernel.ts';
+import { emitProduct, type SideScales } from './emit-product.ts';
+import { blocksOf, isMatrix, matrixView, scaleView, sharesScales } from './matrix-view.ts';
 
-/** One scale covers the whole axis. */
-const whole = 0;
+const dtypes = ['bf16', 'f8e4m3fn', 'f8e5m2'];
 
-/** FP8 activations [.., K] times FP8 weights [N, K], each with scales. */
+/** FP8 or BF16 activations times FP8 or BF16 weights with scales, contracted over the first or last axis of each. */
 export const scaledDotKernel: CpuKernel = {
   op: 'scaled_dot',
   version: 1,
-  packedOperand: 1,
   supports,
-  steps,
+  emit,
 };
 
-function supports({ operands: [lhs, rhs, lhsScale, rhsScale], attributes }: NodeView): Support {
-  if (!lhs || !rhs) return refuse('operand-missing', 'an operand is missing');
-  if (!isFp8(lhs.dtype) || !isFp8(rhs.dtype) || !lhsScale || !rhsScale) {
-    return refuse('dtype', 'both operands must be FP8 with scales');
-  }
-  const rank = lhs.shape.length;
-  if (
-    String(attributes.lhs_contract) !== String(rank - 1) ||
-    String(attributes.rhs_contract) !== '1' ||
-    rhs.shape.length !== 2
-  ) {
-    return refuse('layout', 'weights must be [N, K], contracted with the last axis');
-  }
-  const lhsBlock = attributes.lhs_block as readonly number[];
-  const rhsBlock = attributes.rhs_block as readonly number[];
-  const rows = lhsBlock.slice(0, -1);
-  const perTensor = lhsBlock.every((size) => size === whole);
-  if (!perTensor && !rows.every((size) => size === 1))
-    return refuse('granularity', 'scales must be per row or per tensor');
-  const k = rhs.shape[1] as number;
-  if (kBlock(lhsBlock, k) !== kBlock(rhsBlock, k))
-    return refuse('granularity', 'both operands need the same block along K');
-  const block = kBlock(lhsBlock, k);
-  if (block < k && block % 128 !== 0 && (128 % block !== 0 || block % 4 !== 0)) {
-    return refuse('granularity', `a block of ${block} along K`);
-  }
-  if (attributes.promote !== 128) return refuse('promote', 'promote must be 128');
-  return native;
+interface Side {
+  readonly operand: TensorType;
+  readonly scale: TensorType | undefined;
+  readonly contract: readonly number[];
+  readonly block: readonly number[];
 }
 
-function isFp8(dtype: string): dtype is Fp8Format {
-  return dtype === 'f8e4m3fn' || dtype === 'f8e5m2';
+function sidesOf({ operands, attributes }: NodeView): readonly [Side, Side] {
+  const [lhs, rhs, lhsScale, rhsScale] = operands as readonly [TensorType, TensorType, TensorType?, TensorType?];
+  const { lhs_contract, rhs_contract, lhs_block, rhs_block } = attributes as Readonly<
+    Record<string, readonly number[]>
+  >;
+  return [
+    { operand: lhs, scale: lhsScale, contract: lhs_contract!, block: lhs_block! },
+    { operand: rhs, scale: rhsScale, contract: rhs_contract!, block: rhs_block! },
+  ];
 }
 
-function kBlock(block: readonly number[], k: number): number {
-  const size = block.at(-1)!;
-  return size === whole ? k : Math.min(size, k);
-}
-
-function steps(call: KernelCall): readonly Step[] {
-  const [lhs, rhs, lhsScale, rhsScale] = call.operands as readonly Place[];
-  const [out] = call.results as readonly [Place];
-  const { kernels, attributes } = call;
-  const [n, k] = rhs!.type.shape as readonly [number, number];
-  const m = rowCount(lhs!.type.shape);
-  if (m === 0 || n === 0) return [];
-  if (k === 0) return [zeroStep(call)];
-  const wFormat = rhs!.type.dtype as Fp8Format;
-  const lhsBlock = attributes.lhs_block as readonly number[];
-  const blockN = (attributes.rhs_block as readonly number[])[0]!;
-  const gemmBytes = kernels.gemmScratchBytes(m, k);
-  const regions = new Regions(call);
-  const gemm = regions.take(gemmBytes);
-  const packed = packedWeights(call, rhs!, wFormat, n, k, regions);
-  const aScales = f32Scales(call, lhsScale!, regions);
-  const wScales = f32Scales(call, rhsScale!, regions);
-  const perTensor = lhsBlock.every((size) => size === whole);
-  const prepare = [packed.prepare, aScales.prepare, wScales.prepare].filter((step) => step !== undefined);
-  const multiply = outputRanges(n, 2 * m * k).map(
-    ([n0, n1]): Step =>
-      () =>
-        kernels.gemmFp8({
-          a: lhs!.pointer(),
-          aFormat: lhs!.type.dtype as Fp8Format,
-          aScales: aScales.pointer(),
-          ...(perTensor ? { aScaleStride: 0 } : {}),
-          packed: packed.pointer(),
-          wFormat,
-          wScales: wScales.pointer(),
-          blockK: kBlock(lhsBlock, k),
-          blockN: blockN === whole ? n : blockN,
-          out: out.pointer(),
-          scratch: gemm(),
-          m,
-          n,
-          k,
-          n0,
-          n1,
-        }),
-  );
-  return [...prepare, ...multiply];
-}
-
-/** Scales as f32; E8M0 ones are decoded. */
-function f32Scales({ heap }: KernelCall, scales: Place, regions: Regions): Prepared {
-  if (scales.type.dtype === 'f32') return { pointer: () => scales.pointer() };
-  const count = scales.type.shape.reduce((product, dim) => product * dim, 1);
-  const decode = (codes: Uint8Array, target: number) =>
-    f8e8m0fnu.decodeInto(codes, new Float32Array(heap.bytes.buffer, target, count));
-  const { buffer } = scales;
-  if (buffer?.usage === 'parameter') {
-    return { pointer: () => buffer.derived('f32', count * 4, (pointer) => decode(buffer.hostBytes!, pointer)) };
+function supports(node: NodeView): Support {
+  if (!node.operands[0] || !node.operands[1]) return refuse('operand-missing', 'an operand is missing');
+  const sides = sidesOf(node);
+  for (const { operand, contract, scale, block } of sides) {
+    if (!dtypes.includes(operand.dtype)) return refuse('dtype', `an operand of ${operand.dtype}`);
+    if (!isMatrix(operand.shape.length, contract)) {
+      return refuse('layout', 'the contracted axis must be the first or the last one');
+    }
+    if (scale && !sharesScales(blocksOf(block, contract).free)) {
+      return refuse('granularity', 'scales must be per row, per tensor, or per block of one axis');
+    }
   }
-  const pointer = regions.take(count * 4);
-  return { pointer, prepare: () => decode(heap.view(scales.pointer(), count), pointer()) };
+  const [lhs] = sides;
+  if (lhs.scale && blocksOf(lhs.block, lhs.contract).free.some((size) => size > 1)) {
+    return refuse('granularity', 'activations that share scales in blocks of rows');
+  }
+  const sizes = sides.flatMap(({ scale, block, contract }) => (scale ? [blocksOf(block, contract).k] : []));
+  const blocks = new Set(sizes.filter((size) => size > 0));
+  if (blocks.size > 1) return refuse('granularity', 'both operands need the same block along K');
+  for (const size of blocks) {
+    if (size % 128 !== 0 && (128 % size !== 0 || size % 4 !== 0))
+      return refuse('granularity', `a block of ${size} along K`);
+  }
+  return node.attributes.promote === 128 ? native : refuse('promote', 'promote must be 128');
+}
+
+function emit(call: KernelCall): void {
+  const { lhs_contract, rhs_contract, lhs_block, rhs_block } = call.attributes as Readonly<
+    Record<string, readonly number[]>
+  >;
+  const [lhs, rhs, lhsScale, rhsScale] = call.operands as readonly [Place, Place, Place?, Place?];
+  const sizes = [lhsScale && blocksOf(lhs_block!, lhs_contract!).k, rhsScale && blocksOf(rhs_block!, rhs_contract!).k];
+  const blockK = sizes.find((size) => size !== undefined && size > 0);
+  emitProduct(call, {
+    lhsContract: lhs_contract!,
+    rhsContract: rhs_contract!,
+    lhsScales: lhsScale && sideScales(call, lhs, lhsScale, lhs_block!, lhs_contract!),
+    rhsScales: rhsScale && sideScales(call, rhs, rhsScale, rhs_block!, rhs_contract!),
+    ...(blockK === undefined ? {} : { blockK }),
+  });
+}
+
+function sideScales(
+  { code }: KernelCall,
+  operand: Place,
+  scale: Place,
+  block: readonly number[],
+  contract: readonly number[],
+): SideScales {
+  const view = scaleView(matrixView(operand, contract), block, contract);
+  if (scale.type.dtype === 'f32') return { ...view, ref: scale.ref() };
+  // E8M0 scales are decoded once for a parameter, at every run for a computed value.
+  const count = scale.type.shape.reduce((product, dim) => product * dim, 1);
+  if (scale.buffer?.isParameter) return { ...view, ref: code.require(scale.buffer.decodedScales(count)) };
+  const ref = code.scratch(4 * count);
+  if (count > 0) code.emit('decode_e8m0', [scale.ref(), ref], [count]);
+  return { ...view, ref };
 }

@@ -7,7 +7,8 @@ import { executorRegistry } from '../executors.ts';
 
 /**
  * A registry that knows the executors of the SDK and the one named `id`, with the id to open it by. A path
- * (`./my-executor.js`) or the name of an installed package is loaded; its default export must be the plug-in.
+ * (`./my-executor.js`) or the name of an installed package is loaded; its default export, or its export `plugin`, must be the
+ * plug-in.
  * @throws QuaverError `executor-unknown`, `executor-plugin-invalid`, `executor-load-failed`
  */
 export async function registryWith(id: string): Promise<{ readonly registry: ExecutorRegistry; readonly id: string }> {
@@ -39,11 +40,11 @@ async function loadPlugin(specifier: string, registry: ExecutorRegistry): Promis
     });
   }
   try {
-    const loaded = (await import(url)) as { readonly default?: ExecutorPlugin };
-    return loaded.default as ExecutorPlugin;
+    const loaded = (await import(url)) as { readonly default?: ExecutorPlugin; readonly plugin?: ExecutorPlugin };
+    return (loaded.default ?? loaded.plugin) as ExecutorPlugin;
   } catch (cause) {
     throw new QuaverError('executor-load-failed', `${specifier} cannot be loaded: ${(cause as Error).message}`, {
-      hint: 'An executor is a JavaScript module whose default export is its plug-in.',
+      hint: 'An executor is a JavaScript module whose default export, or export `plugin`, is its plug-in.',
       where: { executor: specifier },
       cause,
     });

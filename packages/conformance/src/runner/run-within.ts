@@ -1,0 +1,28 @@
+import type { CaseContext, ConformanceCase, Outcome } from './case.ts';
+import { outcomeOfError } from './outcome.ts';
+
+/**
+ * Runs a case, but waits no longer than `timeoutMs`, and not at all once the signal has fired: an executor that never
+ * answers must not stop the others.
+ */
+export async function runWithin(item: ConformanceCase, context: CaseContext, timeoutMs: number): Promise<Outcome> {
+  const { signal } = context;
+  let stop = (): void => undefined;
+  const ended = new Promise<Outcome>((resolve) => {
+    const end = (reason: string) => resolve({ status: 'failed', reason });
+    const timer = setTimeout(() => end(`no result within ${timeoutMs / 1000} s`), timeoutMs);
+    const onAbort = () => end('stopped');
+    signal.addEventListener('abort', onAbort, { once: true });
+    stop = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    };
+  });
+  try {
+    return await Promise.race([item.run(context), ended]);
+  } catch (error) {
+    return outcomeOfError(error);
+  } finally {
+    stop();
+  }
+}

@@ -1,0 +1,30 @@
+import type { Executor, ExecutorOptions, ExecutorPlugin } from '@quaver/executor';
+
+/** The executor that cases share. It is opened when it is first needed, and again after a case that may have broken it. */
+export class SharedExecutor implements AsyncDisposable {
+  readonly #plugin: ExecutorPlugin;
+  readonly #options: ExecutorOptions;
+  #open: Executor | undefined;
+
+  constructor(plugin: ExecutorPlugin, options: ExecutorOptions) {
+    this.#plugin = plugin;
+    this.#options = options;
+  }
+
+  async get(): Promise<Executor> {
+    this.#open ??= await this.#plugin.open(this.#options);
+    return this.#open;
+  }
+
+  /** Does not wait for the end of the one before: it may hang, which is why it is replaced. */
+  replace(): void {
+    const before = this.#open;
+    this.#open = undefined;
+    // What a broken executor says when it is disposed of is no news.
+    before?.[Symbol.asyncDispose]().then(undefined, () => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#open?.[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,41 @@
+// Memory that JavaScript sees as ArrayBuffers and programs see as blocks. It lives as long as either needs it.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+
+namespace quaver {
+
+/** Zero-filled, aligned to 64 bytes; large ones to huge pages where the system has them. */
+class Memory {
+ public:
+  /** Null when the system has no more. */
+  static std::shared_ptr<Memory> allocate(uint64_t bytes);
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  uint8_t* data() const { return data_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  Memory(void* start, uint8_t* data, uint64_t bytes) : start_(start), data_(data), bytes_(bytes) {}
+  void* start_;
+  uint8_t* data_;
+  uint64_t bytes_;
+};
+
+/** Finds memory again by the address that an ArrayBuffer has: no other address reaches a kernel. */
+class MemoryTable {
+ public:
+  void add(const std::shared_ptr<Memory>& memory);
+  void remove(const Memory& memory);
+  std::shared_ptr<Memory> find(const void* data, uint64_t bytes);
+
+ private:
+  std::mutex mutex_;
+  std::map<const void*, std::weak_ptr<Memory>> known_;
+};
+
+}  // namespace quaver

@@ -1,0 +1,150 @@
+// Attention over a KV cache, in the canonical order: softmax(q · kᵀ · scale) · v for every query row.
+//
+// The query rows of a unit go through all keys together: first all their scores, a tile of keys at a time; then the
+// softmax of each row, which needs its largest score; then the values, a block of 128 at a time.
+#include "attention.h"
+
+#include "attention_fast.h"
+#include "attention_plan.h"
+#include "attention_probabilities.h"
+#include "reduce.h"
+
+namespace quaver::QUAVER_ISA {
+namespace {
+
+class CanonicalAttention {
+ public:
+  CanonicalAttention(const Attention& x, const AttentionPlan& plan, const AttentionUnit& unit, float* scratch)
+      : x_(x), plan_(plan), unit_(unit), scratch_(scratch), first_(visible_keys(x, unit.batch, unit.first_step)),
+        last_(visible_keys(x, unit.batch, unit.first_step + unit.steps - 1)),
+        from_(first_.from / kPromote * kPromote) {}
+
+  void run() {
+    score();
+    for (uint32_t row = 0; row < unit_.rows(); row++) probabilities(row);
+    weigh_values();
+    write_sums(x_, unit_, sums(0), plan_.d_padded);
+  }
+
+ private:
+  const Attention& x_;
+  const AttentionPlan& plan_;
+  const AttentionUnit unit_;
+  float* const scratch_;
+  /** Keys of the first and of the last token, and the block of 128 positions where the scores begin. */
+  const Visible first_, last_;
+  const uint32_t from_;
+
+  float* tile() const { return scratch_ + plan_.tile(); }
+  float* factors() const { return scratch_ + plan_.factors(); }
+  float* sums(uint32_t row) const { return scratch_ + plan_.sums() + size_t{row} * plan_.d_padded; }
+  /** Score or probability of a row and key. */
+  float* scores(uint32_t row, uint32_t key) const {
+    return scratch_ + plan_.scores() + size_t{row} * plan_.keys_padded + (key - from_);
+  }
+  bool is_fused() const { return x_.cache != Format::f32; }
+
+  /** scores = q · k · scale, for all rows and the keys that any of them sees. */
+  void score() {
+    float* queries = scratch_ + plan_.queries();
+    const bool moderate = decode_queries(x_, unit_, queries, plan_.d_padded) && is_moderate(x_.scale);
+    const CacheView keys = cache_view(x_, unit_, x_.k, x_.k_scales);
+    for (uint32_t key = from_; key < last_.to; key += kDotWidth) {
+      decode_keys(keys, key, min(kDotWidth, last_.to - key), moderate, x_.scale, tile(), factors());
+      for (uint32_t d = 0; d < x_.d; d += kPromote) {
+        const bool is_last = x_.d - d <= kPromote;
+        dot_columns(is_fused(),
+                    {queries + d, plan_.d_padded, tile() + size_t{d} * kDotWidth, kDotWidth, min(kPromote, x_.d - d),
+                     scores(0, key), plan_.keys_padded, d > 0, is_last ? factors() : nullptr},
+                    unit_.rows(), kDotWidth);
+      }
+    }
+  }
+
+  /** Scores of one row into probabilities, in place; those of keys that other rows see alone become 0. */
+  void probabilities(uint32_t row) {
+    const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
+    const uint32_t end = last_.to;
+    if (keys.from >= keys.to) {
+      if (from_ < end) __builtin_memset(scores(row, from_), 0, (end - from_) * sizeof(float));
+      return;
+    }
+    // Whole sets of 16 partials; a masked key adds exp(−Inf) = +0 to its partial, that is nothing.
+    const uint32_t first = keys.from / 16 * 16, count = round_up(keys.to, 16) - first;
+    float* x = scores(row, first);
+    for (uint32_t i = 0; i < keys.from - first; i++) x[i] = -kInfinity;
+    for (uint32_t i = keys.to - first; i < count; i++) x[i] = -kInfinity;
+    const f32v largest = splat(row_max(x, count));
+    const float total = canonical_sum(count, [&](uint32_t i, uint32_t) {
+      const f32v e = exp_below_0(load<f32v>(x + i) - largest);
+      store(x + i, e);
+      return e;
+    });
+    divide_and_round(x_.probs, x, count, total);
+    __builtin_memset(scores(row, from_), 0, (first - from_) * sizeof(float));
+    if (first + count < end) __builtin_memset(x + count, 0, (end - first - count) * sizeof(float));
+  }
+
+  /** sums[row][d] = Σ p · v, a fresh accumulator for every 128 key positions. */
+  void weigh_values() {
+    const uint32_t rows = unit_.rows(), stride = plan_.d_padded;
+    __builtin_memset(sums(0), 0, size_t{rows} * stride * sizeof(float));
+    const CacheView values = cache_view(x_, unit_, x_.v, x_.v_scales);
+    // Rows of one token see the same keys: all that are taken here.
+    const bool rows_differ = unit_.steps > 1;
+    for (uint32_t block = from_; block < last_.to; block += kPromote) {
+      const uint32_t key = max(block, first_.from), count = min(block + kPromote, last_.to) - key;
+      const ValueTile decoded = decode_values(values, key, count, rows_differ, tile(), factors());
+      if (decoded.late)
+        for (uint32_t row = 0; row < rows; row++) scale_probabilities(scores(row, key), count);
+      if (decoded.finite)
+        dot_columns(is_fused(), weights(0, key, key, count), rows, padded_d(x_.cache, x_.d));
+      else
+        weigh_not_finite(key, count);
+    }
+  }
+
+  Dot weights(uint32_t row, uint32_t key, uint32_t tile_key, uint32_t count) const {
+    const uint32_t tile_stride = padded_d(x_.cache, x_.d);
+    return {scores(row, key), plan_.keys_padded, tile() + size_t{key - tile_key} * tile_stride, tile_stride, count,
+            sums(row), plan_.d_padded, true, nullptr};
+  }
+
+  QUAVER_INLINE void scale_probabilities(float* p, uint32_t count) const {
+    uint32_t i = 0;
+    for (; count - i >= kLanes; i += kLanes) store(p + i, load<f32v>(p + i) * load<f32v>(factors() + i));
+    for (; i < count; i++) p[i] = p[i] * factors()[i];
+  }
+
+  /** The same where a value is Inf or NaN: 0 times it would leak from keys that a row must not see, so each row stops
+   * at its own. */
+  void weigh_not_finite(uint32_t first, uint32_t count) {
+    for (uint32_t row = 0; row < unit_.rows(); row++) {
+      const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
+      const uint32_t from = max(keys.from, first), to = min(keys.to, first + count);
+      if (from < to)
+        dot_columns(is_fused(), weights(row, from, first, to - from), 1, padded_d(x_.cache, x_.d));
+    }
+  }
+};
+
+}  // namespace
+
+uint32_t attention_units(const Attention& x) { return AttentionPlan(x).units(x); }
+
+size_t attention_scratch_bytes(const Attention& x) {
+  const AttentionPlan plan(x);
+  return (x.reduction == Reduction::fast ? fast_attention_floats(plan) : plan.total()) * sizeof(float);
+}
+
+void attention(const Attention& x, uint32_t unit0, uint32_t unit1, void* scratch) {
+  const AttentionPlan plan(x);
+  for (uint32_t i = unit0; i < unit1; i++) {
+    if (x.reduction == Reduction::fast)
+      fast_attention(x, plan, plan.unit(x, i), static_cast<float*>(scratch));
+    else
+      CanonicalAttention(x, plan, plan.unit(x, i), static_cast<float*>(scratch)).run();
+  }
+}
+
+}  // namespace quaver::QUAVER_ISA

@@ -1,0 +1,15 @@
+// All ops of a program.
+#include "ops_elements.h"
+#include "ops_matrix.h"
+#include "ops_rows.h"
+
+namespace quaver {
+
+const Op* const kOps[] = {
+    &kPack,           &kUnpack,           &kStage,      &kGemm,       &kAttention, &kRmsNorm, &kSoftmax,      &kLogSoftmax,
+    &kLogSoftmaxGather, &kQuantizeRows,   &kQuantizeRowsE8m0, &kQuantizeBy, &kDequantizeBy, &kRope, &kUnary, &kBinary,
+    &kAddRow,         &kEncode,           &kDecode,     &kDecodeE8m0, &kCopy,      &kFill,    &kGather,
+    &kGatherPacked,   &kUpdateSlice,      &kStridedCopy};
+const uint32_t kOpCount = sizeof(kOps) / sizeof(kOps[0]);
+
+}  // namespace quaver

@@ -1,0 +1,31 @@
+import type { Engine, EngineMemory } from './engine/engine.ts';
+
+/**
+ * The memory of intermediates. Programs of one executor run one after the other, so they share it: it is as large as the
+ * largest needs it.
+ */
+export class Arena {
+  readonly #engine: Engine;
+  #memory: EngineMemory | undefined;
+  /** Changes when the memory is another one: code that is bound to the old one must be bound anew. */
+  generation = 0;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** @throws QuaverError `executor-out-of-memory` */
+  atLeast(byteLength: number): EngineMemory {
+    if (this.#memory && this.#memory.byteLength >= byteLength) return this.#memory;
+    this.#memory?.release();
+    this.#memory = undefined;
+    this.generation++;
+    this.#memory = this.#engine.allocate(Math.max(byteLength, 64));
+    return this.#memory;
+  }
+
+  release(): void {
+    this.#memory?.release();
+    this.#memory = undefined;
+  }
+}
