@@ -1,4 +1,5 @@
-import { exp32, QuaverError } from '@quaver/numerics';
+import { QuaverError } from '@quaver/numerics';
+import { drawToken } from './draw-token.ts';
 import { uniform } from './random.ts';
 
 /** How the next token is chosen. Everything off is greedy: the highest logit, the lowest id among equals. */
@@ -58,15 +59,7 @@ export function sampleToken(
   const row = options.repetitionPenalty === 1 ? logits : penalized(logits, history, options.repetitionPenalty);
   const best = argmax(row);
   if (options.temperature === 0) return best;
-  const weights = weightsOf(row, row[best]!, options.temperature);
-  const kept = keep(row, weights, options);
-  let left = uniform(options.seed, stream, step) * totalOf(kept, weights);
-  for (const token of kept) {
-    left -= weights[token]!;
-    if (left < 0) return token;
-  }
-  // Rounding in the sum may leave a remainder, which belongs to the last.
-  return kept.at(-1)!;
+  return drawToken(row, row[best]!, options, uniform(options.seed, stream, step));
 }
 
 /** The highest logit; the lowest id among equals. */
@@ -75,11 +68,11 @@ function argmax(row: Float32Array): number {
   let maximum = Number.NEGATIVE_INFINITY;
   for (let token = 0; token < row.length; token++) {
     const value = row[token]!;
+    // One comparison for almost every token of the vocabulary; a NaN fails it, too.
+    if (value <= maximum) continue;
     if (Number.isNaN(value)) throw notFinite(`the logit of token ${token} is NaN`);
-    if (value > maximum) {
-      maximum = value;
-      best = token;
-    }
+    maximum = value;
+    best = token;
   }
   if (!Number.isFinite(maximum)) throw notFinite(`the highest logit is ${maximum}`);
   return best;
@@ -98,57 +91,4 @@ function penalized(logits: Float32Array, history: readonly number[], penalty: nu
     if (value !== undefined) row[token] = value > 0 ? value / penalty : value * penalty;
   }
   return row;
-}
-
-/** Probabilities relative to that of the most probable token, which has 1. */
-function weightsOf(row: Float32Array, maximum: number, temperature: number): Float32Array {
-  const weights = new Float32Array(row.length);
-  for (let token = 0; token < row.length; token++) {
-    // exp32 and not Math.exp: the platform's may differ by an ULP, and a draw must not depend on the platform.
-    weights[token] = exp32(Math.fround((row[token]! - maximum) / temperature));
-  }
-  return weights;
-}
-
-/** The tokens that may be drawn: in order of probability where that matters, else of id. */
-function keep(row: Float32Array, weights: Float32Array, { topK, topP, minP }: ResolvedSampling): readonly number[] {
-  const possible: number[] = [];
-  for (let token = 0; token < weights.length; token++) {
-    const weight = weights[token]!;
-    if (weight > 0 && weight >= minP) possible.push(token);
-  }
-  if (topK === 0 && topP === 1) return possible;
-  const ranked = rank(possible, row);
-  return keepTopP(topK > 0 ? ranked.slice(0, topK) : ranked, weights, topP);
-}
-
-/** Highest logit first, equal ones by id. */
-function rank(tokens: readonly number[], row: Float32Array): number[] {
-  // Rank and id in one exact number (32 bits and 21 for the vocabulary): numbers are sorted several times faster than
-  // by a comparison function.
-  const bits = new Int32Array(Float32Array.from(row, (value) => value + 0).buffer);
-  const keys = new Float64Array(tokens.length);
-  for (const [i, token] of tokens.entries()) keys[i] = (2 ** 31 - ordered(bits[token]!)) * row.length + token;
-  keys.sort();
-  return Array.from(keys, (key) => key - Math.floor(key / row.length) * row.length);
-}
-
-/** Integers in the order of the floats that have these bits. */
-function ordered(bits: number): number {
-  return bits < 0 ? bits ^ 0x7fffffff : bits;
-}
-
-function keepTopP(ranked: readonly number[], weights: Float32Array, topP: number): readonly number[] {
-  if (topP === 1) return ranked;
-  const wanted = topP * totalOf(ranked, weights);
-  let sum = 0;
-  const last = ranked.findIndex((token) => {
-    sum += weights[token]!;
-    return sum >= wanted;
-  });
-  return ranked.slice(0, last + 1);
-}
-
-function totalOf(tokens: readonly number[], weights: Float32Array): number {
-  return tokens.reduce((sum, token) => sum + weights[token]!, 0);
 }
