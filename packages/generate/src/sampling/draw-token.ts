@@ -30,14 +30,16 @@ export function drawToken(row: Float32Array, maximum: number, options: DrawOptio
 /** Bins are 1/8 wide in logits over temperature; `exp32` is 0 beyond a distance of 87.4. */
 const binsPerUnit = 8;
 const binCount = 88 * binsPerUnit;
-/** Bounds of the weight of a token in a bin, with room for the rounding of whoever computes them. */
-const leastWeight = Float64Array.from({ length: binCount }, (_, bin) => Math.exp(-(bin + 1) / binsPerUnit) * (1 - 1e-5));
-const mostWeight = Float64Array.from({ length: binCount }, (_, bin) => Math.exp(-bin / binsPerUnit) * (1 + 1e-5));
+/** Room in the bounds for the rounding of distances and of whoever computes exponentials. */
+const margin = 2e-5;
+const edgeWeight = Float64Array.from({ length: binCount + 1 }, (_, bin) => Math.exp(-bin / binsPerUnit));
 
 // Kept from call to call: the length of a vocabulary seldom changes.
 let binOf = new Uint16Array();
 let sorted = new Uint32Array();
 const starts = new Uint32Array(binCount + 1);
+/** Σ of the distances in a bin, in widths of a bin. */
+const distances = new Float64Array(binCount);
 
 /** Tokens by rank: highest logit first, equal ones by id. Only the opened ones are in order and have a weight. */
 class Bins {
@@ -58,12 +60,7 @@ class Bins {
     this.#maximum = maximum;
     this.#options = options;
     sortIntoBins(row, maximum, options.temperature);
-    for (let bin = 0; bin < binCount; bin++) {
-      const count = starts[bin + 1]! - starts[bin]!;
-      // With min-p nothing is surely in a bin until it was opened.
-      if (options.minP === 0 && bin < binCount - 8) this.#least += count * leastWeight[bin]!;
-      this.#most += count * mostWeight[bin]!;
-    }
+    for (let bin = 0; bin < binCount; bin++) this.#count(bin, 1);
   }
 
   get opened(): number {
@@ -75,8 +72,7 @@ class Bins {
     if (this.#next === binCount) return false;
     const bin = this.#next++;
     const members = sorted.subarray(starts[bin]!, starts[bin + 1]!);
-    if (this.#options.minP === 0 && bin < binCount - 8) this.#least -= members.length * leastWeight[bin]!;
-    this.#most -= members.length * mostWeight[bin]!;
+    this.#count(bin, -1);
     for (const token of byRank(this.#row, members)) this.#add(token);
     return true;
   }
@@ -109,6 +105,21 @@ class Bins {
     }
   }
 
+  /**
+   * Adds a bin to the bounds, or takes it away. The exponential is convex: over a bin its sum is at least that of all tokens at
+   * their mean distance, and at most that of tokens shared out to the two edges with the same mean.
+   */
+  #count(bin: number, sign: 1 | -1): void {
+    const count = starts[bin + 1]! - starts[bin]!;
+    if (count === 0) return;
+    const mean = Math.min(bin + 1, Math.max(bin, distances[bin]! / count));
+    const [near, far] = [edgeWeight[bin]!, edgeWeight[bin + 1]!];
+    this.#most += sign * count * (near + (far - near) * (mean - bin)) * (1 + margin);
+    // With min-p, or where weights end in zeros, nothing is surely in a bin until it was opened.
+    const sure = this.#options.minP === 0 && bin < binCount - 2 * binsPerUnit;
+    if (sure) this.#least += sign * count * Math.exp(-mean / binsPerUnit) * (1 - margin);
+  }
+
   /** The first opened rank whose sum passes; sums grow. */
   #search(passes: (sum: number) => boolean): number {
     let low = 0;
@@ -139,11 +150,13 @@ function sortIntoBins(row: Float32Array, maximum: number, temperature: number): 
   }
   const scale = binsPerUnit / temperature;
   starts.fill(0);
+  distances.fill(0);
   for (let token = 0; token < row.length; token++) {
     // Rounding may put a token into the neighbouring bin, but never before a likelier one.
     const distance = (maximum - row[token]!) * scale;
     const bin = distance < binCount - 1 ? distance | 0 : binCount - 1;
     binOf[token] = bin;
+    distances[bin]! += distance;
     starts[bin + 1]!++;
   }
   for (let bin = 0; bin < binCount; bin++) starts[bin + 1]! += starts[bin]!;
