@@ -15,6 +15,7 @@ const commands = {
   'test:heavy': { build: true, script: 'tools/check.mjs', args: ['--heavy'] },
   build: { build: true },
   codegen: { script: 'tools/codegen.mjs' },
+  bench: { build: true, script: 'tools/bench/bench.mjs' },
   quaver: { build: true, quiet: true, script: 'packages/cli/bin/quaver.js' },
 };
 

@@ -5,6 +5,7 @@
  *   node tools/build-native.mjs --target linux-arm64 | --all      for another platform, or for all of them (needs zig)
  *   node tools/build-native.mjs --compiler g++      with another compiler than zig
  *
+ * The result is `packages/executor-cpu/npm/TARGET/quaver.node`, in the folder of the package that is published for the platform.
  * A machine without a compiler is told so and keeps WebAssembly: that is no error, unless --required is given.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -156,7 +157,7 @@ async function compile(target, compiler) {
 }
 
 async function build(target, compiler) {
-  const place = path.join(folder, 'build', target);
+  const place = path.join(folder, 'npm', target);
   const file = path.join(place, 'quaver.node');
   const manifest = path.join(place, 'build.json');
   const hash = hashOf(target, compiler);
@@ -165,7 +166,6 @@ async function build(target, compiler) {
   const scratch = mkdtempSync(path.join(tmpdir(), 'quaver-native-'));
   try {
     const objects = await compile(target, compiler);
-    mkdirSync(place, { recursive: true });
     const partial = `${file}.${process.pid}`;
     await link(target, compiler, objects, partial, scratch);
     renameSync(partial, file);

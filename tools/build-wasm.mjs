@@ -1,13 +1,14 @@
 /**
- * @file Builds `packages/executor-cpu/wasm/kernels.wasm` from the sources in `packages/executor-cpu/native`.
+ * @file Builds the modules in `packages/executor-cpu/wasm` from the sources in `packages/executor-cpu/native`: `kernels.wasm`,
+ * and `kernels-threads.wasm` over memory that threads share.
  *
- *   node tools/build-wasm.mjs           compiles, and writes kernels.wasm and its manifest kernels.json
- *   node tools/build-wasm.mjs --check   fails when the committed module is not what the sources give
+ *   node tools/build-wasm.mjs           compiles, and writes the modules and their manifest kernels.json
+ *   node tools/build-wasm.mjs --check   fails when the committed modules are not what the sources give
  *
  * The compiler is the clang inside the Python package `ziglang`, installed into `.venv` at the root of the repository. The check
  * compares hashes; where the compiler is installed already it also compiles again and compares bytes.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +18,6 @@ import { installZig, zigCommand, zigInstalled, zigPackage } from './zig.mjs';
 
 const FLAGS = [
   '--target=wasm32-freestanding',
-  '-mcpu=generic+simd128+bulk_memory',
   '-std=c++17',
   '-O3',
   // The canonical order rounds every multiplication and every addition: no fused multiply-add, no fast-math.
@@ -33,89 +33,120 @@ const FLAGS = [
   '-Wl,--no-entry',
   '-Wl,--import-memory',
   '-Wl,--strip-all',
+  // Workers get stacks of the same size: src/engine/wasm-team.ts.
   '-Wl,-z,stack-size=65536',
   '-Wl,--export=__heap_base',
   '-DQUAVER_ISA=simd128',
 ];
-/** Folders of the native sources that go into the module; threads are the native engine's. */
+/** Folders of the native sources that go into the modules. */
 const PARTS = ['isa', 'program', 'wasm'];
-const LEFT_OUT = ['program/team.cpp'];
+const MODULES = {
+  kernels: {
+    flags: ['-mcpu=generic+simd128+bulk_memory'],
+    leftOut: ['program/team.cpp', 'program/team.h', 'wasm/threads.cpp'],
+  },
+  'kernels-threads': {
+    flags: [
+      '-mcpu=generic+simd128+bulk_memory+atomics',
+      '-Wl,--shared-memory',
+      // As many whole pages as the linker's 32 bits can say.
+      '-Wl,--max-memory=4294901760',
+      '-Wl,--export=__stack_pointer',
+    ],
+    leftOut: [],
+  },
+};
 
 const nativeFolder = path.join(root, 'packages/executor-cpu/native');
-const wasmFile = path.join(root, 'packages/executor-cpu/wasm/kernels.wasm');
-const manifestFile = path.join(root, 'packages/executor-cpu/wasm/kernels.json');
+const wasmFolder = path.join(root, 'packages/executor-cpu/wasm');
+const fileOf = (name) => path.join(wasmFolder, `${name}.wasm`);
+const manifestFile = path.join(wasmFolder, 'kernels.json');
 
 function fail(message) {
   console.error(`build-wasm: ${message}`);
   process.exit(1);
 }
 
-function execute(command, args, options = {}) {
-  const result = spawnSync(command, args, { encoding: 'utf8', ...options });
-  if (result.error) fail(`cannot run ${command}: ${result.error.message}`);
-  if (result.status !== 0) fail(`${command} ${args.join(' ')} failed:\n${result.stdout}${result.stderr}`);
-  return result.stdout.trim();
+function execute(command, args, options) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (output += text));
+    child.on('error', (error) => fail(`cannot run ${command}: ${error.message}`));
+    child.on('close', (code) => (code === 0 ? resolve() : fail(`${command} ${args.join(' ')} failed:\n${output}`)));
+  });
 }
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 /** Relative to the folder of the native sources. */
-function sources() {
+function sources({ leftOut }) {
   return readdirSync(nativeFolder, { recursive: true })
     .map((name) => name.replaceAll(path.sep, '/'))
     .filter((name) => /\.(cpp|h)$/.test(name) && (!name.includes('/') || PARTS.includes(name.split('/')[0])))
-    .filter((name) => !LEFT_OUT.includes(name))
+    .filter((name) => !leftOut.includes(name))
     .sort();
 }
 
 /** One hash over names and contents of the sources and over the flags, because all three decide the bytes. */
-function hashSources() {
-  const hash = createHash('sha256').update(FLAGS.join('\n'));
-  for (const name of sources()) hash.update(`\0${name}\0`).update(readFileSync(path.join(nativeFolder, name)));
+function hashSources(module) {
+  const hash = createHash('sha256').update([...FLAGS, ...module.flags].join('\n'));
+  for (const name of sources(module)) hash.update(`\0${name}\0`).update(readFileSync(path.join(nativeFolder, name)));
   return hash.digest('hex');
 }
 
-function compile() {
+async function compile(module) {
   const folder = mkdtempSync(path.join(tmpdir(), 'quaver-wasm-'));
   try {
-    const output = path.join(folder, 'kernels.wasm');
-    const units = sources().filter((name) => name.endsWith('.cpp'));
+    const output = path.join(folder, 'module.wasm');
+    const units = sources(module).filter((name) => name.endsWith('.cpp'));
     // Relative paths and a fixed working folder, so that the bytes do not depend on where the repository lies.
     const { command, args } = zigCommand('c++');
-    execute(command, [...args, ...FLAGS, '-o', output, ...units], { cwd: nativeFolder });
+    await execute(command, [...args, ...FLAGS, ...module.flags, '-o', output, ...units], { cwd: nativeFolder });
     return readFileSync(output);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
+const compileAll = () =>
+  Promise.all(Object.entries(MODULES).map(async ([name, module]) => ({ name, bytes: await compile(module) })));
+
 function writeAtomically(file, bytes) {
   writeFileSync(`${file}.partial`, bytes);
   renameSync(`${file}.partial`, file);
 }
 
-function check() {
+async function check() {
   const manifest = JSON.parse(readFileSync(manifestFile, 'utf8'));
   const remedy = 'run `node tools/build-wasm.mjs` and commit the result';
-  if (manifest.sources !== hashSources())
-    fail(`the sources in packages/executor-cpu/native changed since kernels.wasm was built: ${remedy}`);
-  const committed = readFileSync(wasmFile);
-  if (manifest.wasm !== sha256(committed)) fail(`kernels.wasm is not the file that kernels.json describes: ${remedy}`);
+  for (const [name, module] of Object.entries(MODULES)) {
+    const known = manifest.modules?.[name];
+    if (known?.sources !== hashSources(module))
+      fail(`the sources in packages/executor-cpu/native changed since ${name}.wasm was built: ${remedy}`);
+    if (known.wasm !== sha256(readFileSync(fileOf(name))))
+      fail(`${name}.wasm is not the file that kernels.json describes: ${remedy}`);
+  }
   if (!zigInstalled())
-    return console.log('kernels.wasm matches its sources by hash (compiler not installed: not rebuilt)');
-  if (!compile().equals(committed))
-    fail(`compiling the sources gives other bytes than the committed kernels.wasm: ${remedy}`);
-  console.log(`kernels.wasm matches its sources, rebuilt byte for byte (${committed.length} bytes)`);
+    return console.log('The WebAssembly modules match their sources by hash (compiler not installed: not rebuilt)');
+  for (const { name, bytes } of await compileAll()) {
+    if (!bytes.equals(readFileSync(fileOf(name))))
+      fail(`compiling the sources gives other bytes than the committed ${name}.wasm: ${remedy}`);
+    console.log(`${name}.wasm matches its sources, rebuilt byte for byte (${bytes.length} bytes)`);
+  }
 }
 
-function build() {
+async function build() {
   if (!installZig()) fail('the compiler cannot be installed');
-  const bytes = compile();
-  const manifest = { sources: hashSources(), compiler: zigPackage, wasm: sha256(bytes) };
-  writeAtomically(wasmFile, bytes);
+  const manifest = { compiler: zigPackage, modules: {} };
+  for (const { name, bytes } of await compileAll()) {
+    manifest.modules[name] = { sources: hashSources(MODULES[name]), wasm: sha256(bytes) };
+    writeAtomically(fileOf(name), bytes);
+    console.log(`${name}.wasm: ${bytes.length} bytes`);
+  }
   writeAtomically(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
-  console.log(`kernels.wasm: ${bytes.length} bytes`);
 }
 
-if (process.argv.includes('--check')) check();
-else build();
+if (process.argv.includes('--check')) await check();
+else await build();

@@ -13,6 +13,7 @@ const tool = (name, ...args) => ({ command: path.join(bin, name), args });
 
 const checks = [
   { title: 'Generated code is current', ...script('tools/codegen.mjs', '--check') },
+  { title: 'Packages of the platforms are current', ...script('tools/native-packages.mjs', '--check') },
   { title: 'Native engine', ...script('tools/build-native.mjs', '--required') },
   { title: 'WebAssembly is current', ...script('tools/build-wasm.mjs', '--check') },
   { title: 'Format and lint (biome)', ...tool('biome', 'check', '--error-on-warnings') },

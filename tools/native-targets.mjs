@@ -17,11 +17,11 @@ const arm = { neon: { zig: ['-mcpu=generic'], gcc: [] } };
 
 /** By `process.platform-process.arch`. glibc 2.28 is what Node 20 itself needs. */
 export const targets = {
-  'linux-x64': { triple: 'x86_64-linux-gnu.2.28', isas: x86 },
-  'linux-arm64': { triple: 'aarch64-linux-gnu.2.28', isas: arm },
-  'darwin-x64': { triple: 'x86_64-macos.13.0', isas: x86 },
-  'darwin-arm64': { triple: 'aarch64-macos.13.0', isas: arm },
-  'win32-x64': { triple: 'x86_64-windows-gnu', isas: x86 },
+  'linux-x64': { title: 'Linux on x64 (glibc 2.28 or newer)', triple: 'x86_64-linux-gnu.2.28', isas: x86 },
+  'linux-arm64': { title: 'Linux on arm64 (glibc 2.28 or newer)', triple: 'aarch64-linux-gnu.2.28', isas: arm },
+  'darwin-x64': { title: 'macOS 13 or newer on x64', triple: 'x86_64-macos.13.0', isas: x86 },
+  'darwin-arm64': { title: 'macOS 13 or newer on arm64', triple: 'aarch64-macos.13.0', isas: arm },
+  'win32-x64': { title: 'Windows on x64', triple: 'x86_64-windows-gnu', isas: x86 },
 };
 
 /** Flags of every unit. The canonical order rounds each multiplication and each addition: nothing is contracted. */

@@ -20,7 +20,9 @@ export async function openContestant({ module, options = {}, env = {} }) {
   });
   running.add(child);
   let settle;
-  child.on('message', ({ value, error }) => (error === undefined ? settle?.resolve(value) : settle?.reject(new Error(error))));
+  child.on('message', ({ value, error }) =>
+    error === undefined ? settle?.resolve(value) : settle?.reject(new Error(error)),
+  );
   child.on('exit', (code, signal) => {
     running.delete(child);
     settle?.reject(new Error(`${module}: the process ended (${signal ?? `exit code ${code}`})`));

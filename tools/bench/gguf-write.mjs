@@ -15,7 +15,7 @@ const ALIGNMENT = 32;
 const VALUE_BYTES = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
 
 /** The metadata of a GGUF file as it lies there: how many pairs, their bytes, and where the value of `general.file_type` is. */
-export function metadataBytes(bytes) {
+function metadataBytes(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const pairs = Number(view.getBigUint64(16, true));
   let at = 24;
@@ -79,7 +79,7 @@ function encodeBf16(values) {
 }
 
 /** Bytes of `values` in a type of `TYPES`. */
-export function encodeTensor(type, values) {
+function encodeTensor(type, values) {
   if (type === 'q8_0') return encodeQ8_0(values);
   return type === 'bf16' ? encodeBf16(values) : new Uint8Array(Float32Array.from(values).buffer);
 }

@@ -35,7 +35,8 @@ function key(...names) {
   for (const name of names) {
     const dist = path.join(root, 'packages', name, 'dist');
     for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
-      if (entry.isFile() && entry.name.endsWith('.js')) hash.update(readFileSync(path.join(entry.parentPath, entry.name)));
+      if (entry.isFile() && entry.name.endsWith('.js'))
+        hash.update(readFileSync(path.join(entry.parentPath, entry.name)));
     }
   }
   return hash.digest('hex').slice(0, 12);

@@ -26,9 +26,19 @@ export async function installPeers(say) {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   say('Installing the peers (llama.cpp, onnxruntime; about 500 MB) …');
   rmSync(stamp, { force: true });
-  const args = ['ci', '--ignore-scripts', '--omit=optional', '--omit=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  // Not `npm ci`: it refuses the lockfile where a registry lacks some of the optional packages, which nobody wants here.
+  const args = [
+    'install',
+    '--no-save',
+    '--ignore-scripts',
+    '--omit=optional',
+    '--omit=dev',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ];
   const result = await run('npm', args, { cwd: folder, stdio: 'pipe' });
-  if (result.code !== 0) throw new Error(`npm ci in ${folder} failed:\n${result.output}`);
+  if (result.code !== 0) throw new Error(`npm install in ${folder} failed:\n${result.output}`);
   writeFileSync(stamp, wanted);
 }
 

@@ -101,7 +101,8 @@ std::vector<void (*)(const char*, size_t)> readers() {
 
 // ── multiplying and adding ───────────────────────────────────────────────────────────────────────────────────────────
 
-constexpr int rounds = 1 << 20;  // of 16 independent accumulators each
+// Of 16 independent accumulators each; a few milliseconds, so that some tries are left alone on a machine that does other things.
+constexpr int rounds = 1 << 18;
 
 // Floating-point operations done.
 double fmaPortable() {

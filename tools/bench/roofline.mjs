@@ -37,7 +37,7 @@ function nodeHeaders() {
 }
 
 /** Builds the addon, if it is not there yet; its path. */
-export function buildRoofline() {
+function buildRoofline() {
   const hash = createHash('sha256').update(readFileSync(source)).update(FLAGS.join(' ')).digest('hex').slice(0, 12);
   const folder = path.join(root, 'node_modules/.cache/quaver/bench');
   const addon = path.join(folder, `roofline-${hash}.node`);

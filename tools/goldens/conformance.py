@@ -12,6 +12,7 @@ import numpy as np
 
 import canonical as c
 import conformance_products
+import conformance_training
 from canonical import DTYPES, F32, cast
 from vector_files import VectorFiles
 
@@ -233,6 +234,7 @@ if __name__ == "__main__":
     reductions()
     casts()
     conformance_products.add(files)
+    conformance_training.add(files)
     folder = pathlib.Path(sys.argv[1])
     files.write(folder)
     total = sum(file.stat().st_size for file in folder.iterdir())

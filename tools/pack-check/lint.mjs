@@ -1,8 +1,8 @@
-/** @file Packs every published package and lints the tarballs: publint (strict) and attw (ESM only). */
+/** @file Packs every published package and lints the tarballs: publint (strict), and attw (ESM only) where there are types. */
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { bin, run } from '../process.mjs';
-import { packAll, publishedPackages, tarballOf } from './packed.mjs';
+import { packAll, platformPackages, publishedPackages, tarballOf } from './packed.mjs';
 
 /** `exports` as published: the same entries, without the condition that leads to the sources. */
 function publishedExports(exports) {
@@ -14,15 +14,11 @@ function publishedExports(exports) {
   return Object.fromEntries(entries);
 }
 
-async function lint({ manifest }) {
+const publint = (tarball) => ['publint', 'run', tarball, '--strict'];
+const attw = (tarball) => ['attw', tarball, '--profile', 'esm-only', '--format', 'ascii', '--no-color', '--no-emoji'];
+
+async function outputOfFailed(linters) {
   const problems = [];
-  if (!isDeepStrictEqual(manifest.publishConfig.exports, publishedExports(manifest.exports)))
-    problems.push('publishConfig.exports must be exports without the @quaver/source conditions');
-  const tarball = tarballOf(manifest);
-  const linters = [
-    ['publint', 'run', tarball, '--strict'],
-    ['attw', tarball, '--profile', 'esm-only', '--format', 'ascii', '--no-color', '--no-emoji'],
-  ];
   for (const [name, ...args] of linters) {
     const { code, output } = await run(path.join(bin, name), args, { stdio: 'pipe' });
     if (code !== 0) problems.push(output.trim());
@@ -30,12 +26,29 @@ async function lint({ manifest }) {
   return problems;
 }
 
+async function lint({ manifest }) {
+  const tarball = tarballOf(manifest);
+  const problems = await outputOfFailed([publint(tarball), attw(tarball)]);
+  if (!isDeepStrictEqual(manifest.publishConfig.exports, publishedExports(manifest.exports)))
+    problems.push('publishConfig.exports must be exports without the @quaver/source conditions');
+  return problems;
+}
+
+async function lintPlatform({ manifest, isHost, isBuilt }) {
+  if (!isBuilt) return isHost ? ['the native engine is not built: node tools/build-native.mjs --required'] : [];
+  return outputOfFailed([publint(tarballOf(manifest))]);
+}
+
 await packAll();
-const queue = [...publishedPackages().values()];
+const queue = [
+  ...[...publishedPackages().values()].map((each) => ({ ...each, lint: () => lint(each) })),
+  ...platformPackages().map((each) => ({ ...each, lint: () => lintPlatform(each) })),
+];
 async function worker() {
   for (let next = queue.shift(); next; next = queue.shift()) {
-    const problems = await lint(next);
-    console.log(`${problems.length ? '✗' : '✓'} ${next.manifest.name}`);
+    const problems = await next.lint();
+    const unbuilt = next.isBuilt === false && problems.length === 0 ? ' (not built here)' : '';
+    console.log(`${problems.length ? '✗' : '✓'} ${next.manifest.name}${unbuilt}`);
     for (const problem of problems) console.log(problem.replace(/^/gm, '    '));
     if (problems.length) process.exitCode = 1;
   }

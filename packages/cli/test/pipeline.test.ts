@@ -278,7 +278,7 @@ describe('parity', () => {
     const report = await quaverJson<{ mismatched_tokens: number; token_mult_prob_error: number }>(run);
     expect(report.mismatched_tokens).toBeGreaterThan(0);
     expect(report.token_mult_prob_error).toBeGreaterThan(1);
-    expect((await quaver(run)).stdout).toContain('does not promise equality');
+    expect((await quaver(run)).stdout).toContain('Equality is not promised');
   });
 });
 

@@ -83,6 +83,14 @@ struct Attention {
 enum class Unary : uint32_t { negate, abs, exp, log, sqrt, silu };
 enum class Binary : uint32_t { add, subtract, multiply, divide, maximum, minimum, swiglu };
 
+/** A step of AdamW on f32 tensors; outputs may be the inputs. `rate` and the corrections point to one number each. */
+struct AdamW {
+  const float *parameter, *gradient, *m, *v;
+  const float *rate, *correction1, *correction2;
+  float *parameter_out, *m_out, *v_out;
+  float beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay;
+};
+
 /** All kernels of one instruction set. Offsets of f32 are 4-aligned, of bf16 2-aligned, scratch and packed 64-aligned. */
 struct Kernels {
   const char* isa;
@@ -143,6 +151,7 @@ struct Kernels {
    * cos, sin f32[rotated / 2] of its position. */
   void (*rope)(const float* x, const float* cos, const float* sin, float* out, uint32_t h, uint32_t d,
                uint32_t rotated);
+  void (*adamw)(const AdamW&, size_t from, size_t to);
   /** Round to nearest even; `saturate` applies to FP8. */
   void (*encode)(Format, const float* x, void* codes, size_t n, bool saturate);
   void (*decode)(Format, const void* codes, float* out, size_t n);

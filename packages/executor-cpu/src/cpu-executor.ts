@@ -26,6 +26,7 @@ import { chooseNative, listDevices } from './devices.ts';
 import type { Engine, Reduction } from './engine/engine.ts';
 import { NativeEngine } from './engine/native-engine.ts';
 import { WasmEngine } from './engine/wasm-engine.ts';
+import { noticeFallback } from './fallback-notice.ts';
 import { findKernel } from './kernel-table.ts';
 import { CpuProgram, type ProgramContext, profileEvents } from './program.ts';
 import { chooseThreads } from './threads.ts';
@@ -137,7 +138,7 @@ const memoryShare = 0.9;
 
 async function openEngine(device: DeviceInfo, threads: number): Promise<Engine> {
   const choice = chooseNative();
-  if (device.id === 'wasm' || 'reason' in choice) return WasmEngine.open();
+  if (device.id === 'wasm' || 'reason' in choice) return WasmEngine.open(threads);
   const os = globalThis.process.getBuiltinModule('node:os');
   const maxBytes = Math.floor(os.totalmem() * memoryShare);
   return new NativeEngine(choice.addon, { isa: choice.isa, threads, maxBytes });
@@ -150,13 +151,19 @@ export const cpuPlugin: ExecutorPlugin = {
   open: async (options: ExecutorOptions = {}) => {
     const device = chooseDevice('cpu', listDevices(), options);
     throwIfAborted(options.signal);
+    if (options.device === undefined) noticeFallback();
     const engine = await openEngine(device, chooseThreads(options.threads));
     const { name, details } = device;
     const threads = `${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`;
     const opened = {
       id: device.id,
       name: name.replace(/\d+ threads?/, threads),
-      details: { ...details, threads: engine.threads },
+      details: {
+        ...details,
+        threads: engine.threads,
+        ...engine.details,
+        ...('threads_from' in details && options.threads !== undefined ? { threads_from: 'the option threads' } : {}),
+      },
     };
     return new CpuExecutor(opened, engine, options.reduction ?? 'canonical', options.profile ?? false);
   },

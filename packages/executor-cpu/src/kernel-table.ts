@@ -1,5 +1,6 @@
 import type { NodeView } from '@quaver/executor';
 import type { CpuKernel } from './kernel.ts';
+import { adamwStepKernel } from './ops/adamw-step.ts';
 import { attentionKernel } from './ops/attention.ts';
 import { convertKernel } from './ops/convert.ts';
 import { dotGeneralKernel } from './ops/dot-general.ts';
@@ -11,10 +12,12 @@ import { reshapeKernel } from './ops/reshape.ts';
 import { rmsNormKernel } from './ops/rms-norm.ts';
 import { ropeKernel } from './ops/rope.ts';
 import { scaledDotKernel } from './ops/scaled-dot.ts';
+import { scatterAddKernel } from './ops/scatter-add.ts';
 import { logSoftmaxGatherKernel, logSoftmaxKernel, softmaxKernel } from './ops/softmax.ts';
 
 const kernels: readonly CpuKernel[] = [
   ...elementwiseKernels,
+  adamwStepKernel,
   attentionKernel,
   biasAddKernel,
   convertKernel,
@@ -28,6 +31,7 @@ const kernels: readonly CpuKernel[] = [
   rmsNormKernel,
   ropeKernel,
   scaledDotKernel,
+  scatterAddKernel,
   softmaxKernel,
 ];
 

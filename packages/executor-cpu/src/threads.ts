@@ -8,14 +8,25 @@ const mostThreads = 1024;
  * @throws QuaverError `executor-option`
  */
 export function chooseThreads(option: number | undefined): number {
-  const { process, navigator } = globalThis;
+  const { process } = globalThis;
   const named = process?.env?.QUAVER_THREADS;
   if (option === undefined && named !== undefined && named !== '') {
     return checked(Number(named), `QUAVER_THREADS is '${named}'`);
   }
   if (option !== undefined) return checked(option, `threads is ${option}`);
+  return processors();
+}
+
+/** That this process may use. */
+export function processors(): number {
+  const { process, navigator } = globalThis;
   const os = process?.getBuiltinModule?.('node:os');
   return Math.max(1, os?.availableParallelism?.() ?? navigator?.hardwareConcurrency ?? 1);
+}
+
+/** Where the number comes from when no option gives it. */
+export function threadsFrom(): string {
+  return globalThis.process?.env?.QUAVER_THREADS ? 'QUAVER_THREADS' : 'the processors that this process may use';
 }
 
 function checked(threads: number, what: string): number {

@@ -1,13 +1,8 @@
 import { bf16, f8e4m3fn, f8e8m0fnu, QuaverError } from '@quaver/numerics';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Arena, expectSameBits, Random, UNWRITTEN } from './kernels-arena.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { engineKinds } from './engines.ts';
+import { Arena, expectSameBits, once, Random } from './kernels-arena.ts';
 import { flushed, referenceDot, referenceExp, referenceMax, referenceSum } from './kernels-reference.ts';
-
-let arena: Arena;
-beforeAll(async () => {
-  arena = await Arena.create();
-});
-beforeEach(() => arena.reset());
 
 const f = Math.fround;
 type Cache = 'f32' | 'bf16' | 'f8e4m3fn';
@@ -97,9 +92,8 @@ function referenceAttention(c: Case, { q, k, v }: Operands, scale: number): Floa
   return out;
 }
 
-function place(c: Case, { q, k, v }: Operands) {
+function place(arena: Arena, c: Case, { q, k, v }: Operands) {
   const { start, ...shape } = c;
-  const scratchBytes = arena.kernels.attentionScratchBytes(c.s, c.d);
   return {
     ...shape,
     q: arena.put(q.raw),
@@ -109,174 +103,229 @@ function place(c: Case, { q, k, v }: Operands) {
     vScales: arena.put(v.scales),
     start: arena.put(start),
     out: arena.bytes(4 * c.b * c.t * c.qHeads * c.d),
-    scratch: arena.bytes(scratchBytes),
     scale: 1 / Math.sqrt(c.d),
   };
 }
 
-function expectReference(c: Case, random: Random, wild: boolean): void {
-  const operands = makeOperands(random, c, wild);
-  const args = place(c, operands);
-  arena.kernels.attention(args);
-  const expected = referenceAttention(c, operands, args.scale);
-  expectSameBits(arena.f32(args.out, expected.length), expected, JSON.stringify(c));
-  arena.expectCanariesIntact();
+interface Known {
+  readonly c: Case;
+  readonly operands: Operands;
+  readonly expected: Float32Array;
 }
 
-const variants: readonly { cache: Cache; probs?: Cache }[] = [
+function makeKnown(c: Case, random: Random, wild = false): Known {
+  const operands = makeOperands(random, c, wild);
+  return { c, operands, expected: referenceAttention(c, operands, 1 / Math.sqrt(c.d)) };
+}
+
+interface Variant {
+  readonly cache: Cache;
+  readonly probs?: Cache;
+}
+const variants: readonly Variant[] = [
   { cache: 'f32' },
   { cache: 'bf16' },
   { cache: 'f8e4m3fn' },
   { cache: 'f8e4m3fn', probs: 'f8e4m3fn' },
   { cache: 'bf16', probs: 'f32' },
+  { cache: 'f32', probs: 'bf16' },
 ];
 
-describe.each(variants)('attention over a $cache cache (probabilities $probs)', (variant) => {
-  it('matches the loops bit for bit on random shapes', () => {
-    const random = new Random(8);
-    for (let trial = 0; trial < 14; trial++) {
-      arena.reset();
-      const kvHeads = random.integer(1, 3);
-      const [b, t, s] = [random.integer(1, 3), random.integer(1, 20), random.integer(1, 300)];
-      const start = Int32Array.from({ length: b }, () => random.integer(0, Math.max(0, s - t)));
-      const shape = { b, t, s, kvHeads, qHeads: kvHeads * random.integer(1, 4), d: random.pick([1, 5, 8, 20, 64]) };
-      const window = random.pick([0, 0, 1, 3, 50, 130]);
-      expectReference({ ...variant, ...shape, start, window }, random, trial % 3 === 2);
-    }
-  });
-
-  it('matches with heads of 130 elements, many query heads and queries past the end of the cache', () => {
-    const random = new Random(9);
-    const shape = { b: 2, t: 6, s: 140, qHeads: 2, kvHeads: 1, d: 130 };
-    expectReference({ ...variant, ...shape, start: Int32Array.of(134, 138), window: 0 }, random, false);
-    arena.reset();
-    const many = { b: 1, t: 3, s: 9, qHeads: 100, kvHeads: 2, d: 4 };
-    expectReference({ ...variant, ...many, start: Int32Array.of(3), window: 2 }, random, false);
-    arena.reset();
-    const beyond = { b: 2, t: 8, s: 10, qHeads: 2, kvHeads: 2, d: 8 };
-    expectReference({ ...variant, ...beyond, start: Int32Array.of(8, -4), window: 4 }, random, false);
+const randomShapes = once((variant: Variant) => {
+  const random = new Random(8);
+  return Array.from({ length: 14 }, (_, trial) => {
+    const kvHeads = random.integer(1, 3);
+    const [b, t, s] = [random.integer(1, 3), random.integer(1, 20), random.integer(1, 300)];
+    const start = Int32Array.from({ length: b }, () => random.integer(0, Math.max(0, s - t)));
+    const shape = { b, t, s, kvHeads, qHeads: kvHeads * random.integer(1, 4), d: random.pick([1, 5, 8, 20, 64]) };
+    const window = random.pick([0, 0, 1, 3, 50, 130]);
+    return makeKnown({ ...variant, ...shape, start, window }, random, trial % 3 === 2);
   });
 });
 
-describe('attention', () => {
-  const base = { b: 2, s: 400, qHeads: 6, kvHeads: 2, d: 24, cache: 'f8e4m3fn' as const };
+const edgeShapes = once((variant: Variant) => {
+  const random = new Random(9);
+  const wide = { b: 2, t: 6, s: 140, qHeads: 2, kvHeads: 1, d: 130 };
+  const many = { b: 1, t: 3, s: 9, qHeads: 100, kvHeads: 2, d: 4 };
+  const beyond = { b: 2, t: 8, s: 10, qHeads: 2, kvHeads: 2, d: 8 };
+  const far = { b: 2, t: 2, s: 40, qHeads: 3, kvHeads: 1, d: 16 };
+  return [
+    makeKnown({ ...variant, ...wide, start: Int32Array.of(134, 138), window: 0 }, random),
+    makeKnown({ ...variant, ...many, start: Int32Array.of(3), window: 2 }, random),
+    makeKnown({ ...variant, ...beyond, start: Int32Array.of(8, -4), window: 4 }, random),
+    makeKnown({ ...variant, ...far, start: Int32Array.of(2 ** 31 - 1, -(2 ** 31)), window: 0 }, random),
+    makeKnown({ ...variant, ...far, start: Int32Array.of(2 ** 31 - 1, -(2 ** 31)), window: 7 }, random),
+    makeKnown({ ...variant, ...far, start: Int32Array.of(39, 5), window: 2 ** 32 - 1 }, random),
+  ];
+});
 
-  /** The rows of `step` … of [b, t, heads, d]. */
-  const steps = (x: Float32Array, t: number, from: number, count: number, width: number) => {
-    const rows = [0, 1].map((batch) => x.slice((batch * t + from) * width, (batch * t + from + count) * width));
-    return Float32Array.from([...rows[0]!, ...rows[1]!]);
-  };
+const base = { b: 2, s: 400, qHeads: 6, kvHeads: 2, d: 24, cache: 'f8e4m3fn' as const };
+const whole = once((t: number) => makeKnown({ ...base, t, start: Int32Array.of(0, 200) }, new Random(2)));
+const sequences = once((_: 'two') => makeKnown({ ...base, t: 5, start: Int32Array.of(100, 37) }, new Random(3)));
+const poisoned = once((_: 'one') => {
+  const shape = { b: 1, t: 40, s: 40, qHeads: 2, kvHeads: 1, d: 16 };
+  const c: Case = { ...shape, cache: 'bf16', start: Int32Array.of(0), window: 9 };
+  const operands = makeOperands(new Random(4), c, false);
+  for (const { values, raw } of [operands.k, operands.v]) {
+    values.set([NaN, Infinity, -Infinity], 20 * 16 + 3);
+    (raw as Uint16Array).set([0x7fc0, 0x7f80, 0xff80], 20 * 16 + 3);
+  }
+  return { c, operands, expected: referenceAttention(c, operands, 1 / Math.sqrt(16)) };
+});
 
-  it('gives decode, chunked prefill and whole prefill the same bits', () => {
-    const t = 150;
-    const whole: Case = { ...base, t, start: Int32Array.of(0, 200) };
-    const operands = makeOperands(new Random(2), whole, false);
-    const args = place(whole, operands);
-    arena.kernels.attention(args);
-    const width = base.qHeads * base.d;
-    const expected = arena.f32(args.out, 2 * t * width);
-    for (const chunk of [1, 7, 64]) {
-      for (let step = 0; step < t; step += chunk) {
-        const count = Math.min(chunk, t - step);
-        const q = Uint16Array.from(
-          [0, 1].flatMap((batch) => [
-            ...operands.q.raw.subarray((batch * t + step) * width, (batch * t + step + count) * width),
-          ]),
-        );
-        const start = arena.put(Int32Array.of(step, 200 + step));
-        const out = arena.bytes(4 * 2 * count * width);
-        arena.kernels.attention({ ...args, q: arena.put(q), t: count, start, out });
-        expectSameBits(
-          arena.f32(out, 2 * count * width),
-          steps(expected, t, step, count, width),
-          `chunk ${chunk} at ${step}`,
-        );
-      }
-    }
+/** The rows of `step` … of [b, t, heads, d]. */
+function steps(x: Float32Array, t: number, from: number, count: number, width: number): Float32Array {
+  const rows = [0, 1].map((batch) => x.slice((batch * t + from) * width, (batch * t + from + count) * width));
+  return Float32Array.from([...rows[0]!, ...rows[1]!]);
+}
+
+describe.each(engineKinds)('$name', (kind) => {
+  let arena: Arena;
+  beforeAll(async () => {
+    arena = await Arena.open(kind);
+  });
+  afterAll(() => arena.close());
+  beforeEach(() => arena.reset());
+
+  async function expectReference({ c, operands, expected }: Known): Promise<void> {
+    arena.reset();
+    const args = place(arena, c, operands);
+    await arena.kernels.attention(args);
+    expectSameBits(arena.f32(args.out, expected.length), expected, JSON.stringify(c));
     arena.expectCanariesIntact();
-  });
+  }
 
-  it('computes the heads of its range and nothing else', () => {
-    const c: Case = { ...base, t: 5, start: Int32Array.of(100, 37) };
-    const operands = makeOperands(new Random(3), c, false);
-    const args = place(c, operands);
-    for (const [n0, n1] of [
-      [0, 1],
-      [1, 5],
-      [5, 5],
-      [5, 11],
-    ])
-      arena.kernels.attention({ ...args, n0: n0!, n1: n1! });
-    const expected = referenceAttention(c, operands, args.scale);
-    // Head 5 of sequence 1 is the last pair, number 11.
-    for (let step = 0; step < 5; step++) expected.fill(UNWRITTEN, ((5 + step) * 6 + 5) * 24, ((5 + step) * 6 + 6) * 24);
-    expectSameBits(arena.f32(args.out, expected.length), expected, 'ranges');
-    arena.expectCanariesIntact();
-  });
-
-  it('keeps Inf and NaN of keys and values that a query must not see out of its row', () => {
-    const c: Case = {
-      b: 1,
-      t: 40,
-      s: 40,
-      qHeads: 2,
-      kvHeads: 1,
-      d: 16,
-      cache: 'bf16',
-      start: Int32Array.of(0),
-      window: 9,
-    };
-    const operands = makeOperands(new Random(4), c, false);
-    for (const { values, raw } of [operands.k, operands.v]) {
-      values.set([NaN, Infinity, -Infinity], 20 * 16 + 3);
-      (raw as Uint16Array).set([0x7fc0, 0x7f80, 0xff80], 20 * 16 + 3);
-    }
-    const args = place(c, operands);
-    arena.kernels.attention(args);
-    const out = arena.f32(args.out, 40 * 2 * 16);
-    expectSameBits(out, referenceAttention(c, operands, args.scale), 'poisoned');
-    for (let step = 0; step < 40; step++) {
-      const sees = step >= 20 && step < 29;
-      expect(out.subarray(step * 32, step * 32 + 32).some(Number.isNaN), `query ${step}`).toBe(sees);
-    }
-  });
-
-  it('ignores what lies in the cache beyond the visible keys', () => {
-    const c: Case = { ...base, b: 1, t: 3, start: Int32Array.of(130) };
-    const operands = makeOperands(new Random(5), c, false);
-    const args = place(c, operands);
-    arena.kernels.attention(args);
-    const before = arena.f32(args.out, 3 * 6 * 24);
-    const memory = new Uint8Array(arena.kernels.memory.buffer);
-    for (const cache of [args.k, args.v]) memory.fill(0x7f, cache + 133 * 2 * 24, cache + 400 * 2 * 24);
-    arena.kernels.attention(args);
-    expectSameBits(arena.f32(args.out, 3 * 6 * 24), before, 'unwritten keys');
-  });
-
-  it.each([true, false])('decodes every E4M3FN code with every E8M0 scale (NaN codes among them: %s)', (withNaN) => {
-    // One key per sequence has probability 1, so the output is the value itself; −0 becomes +0 in the accumulator.
-    const codes = Uint8Array.from({ length: 256 }, (_, code) => (withNaN || (code & 0x7f) !== 0x7f ? code : 0));
-    const v = new Uint8Array(65536);
-    for (let scale = 0; scale < 256; scale++) v.set(codes, scale * 256);
-    const zeros = arena.put(new Uint8Array(2 * 65536));
-    const vScales = arena.put(Uint8Array.from({ length: 256 }, (_, scale) => scale));
-    const out = arena.bytes(4 * 65536);
-    const scratch = arena.bytes(arena.kernels.attentionScratchBytes(1, 256));
-    const shape = { b: 256, t: 1, s: 1, qHeads: 1, kvHeads: 1, d: 256, scale: 1 };
-    const operands = { q: zeros, k: zeros, kScales: zeros, v: arena.put(v), vScales, start: zeros };
-    arena.kernels.attention({ cache: 'f8e4m3fn', ...shape, ...operands, out, scratch });
-    const expected = Float32Array.from(v, (code, i) => {
-      const value = f8e4m3fn.decode(code) * f8e8m0fnu.decode(i >> 8);
-      return flushed(f(value)) + 0;
+  describe.each(variants)('attention over a $cache cache (probabilities $probs)', (variant) => {
+    it('matches the loops bit for bit on random shapes', async () => {
+      for (const known of randomShapes(variant)) await expectReference(known);
     });
-    expectSameBits(arena.f32(out, 65536), expected, 'values');
+
+    it('matches with heads of 130 elements, many query heads, and queries before and past the cache', async () => {
+      for (const known of edgeShapes(variant)) await expectReference(known);
+    });
   });
 
-  it('names arguments that do not fit together', () => {
-    const c: Case = { ...base, t: 1, start: Int32Array.of(0, 0) };
-    const args = place(c, makeOperands(new Random(6), c, false));
-    expect(() => arena.kernels.attention({ ...args, kvHeads: 4 })).toThrowError(/multiple of kvHeads, found 6 and 4/);
-    const { kScales: _, ...unscaled } = args;
-    expect(() => arena.kernels.attention(unscaled)).toThrowError(QuaverError);
+  describe('attention', () => {
+    it('gives decode, chunked prefill and whole prefill the same bits', async () => {
+      const t = 150;
+      const { c, operands, expected } = whole(t);
+      const args = place(arena, c, operands);
+      await arena.kernels.attention(args);
+      const width = base.qHeads * base.d;
+      expectSameBits(arena.f32(args.out, 2 * t * width), expected, 'whole');
+      for (const chunk of [1, 7, 64]) {
+        for (let step = 0; step < t; step += chunk) {
+          const count = Math.min(chunk, t - step);
+          const q = Uint16Array.from(
+            [0, 1].flatMap((batch) => [
+              ...operands.q.raw.subarray((batch * t + step) * width, (batch * t + step + count) * width),
+            ]),
+          );
+          const start = arena.put(Int32Array.of(step, 200 + step));
+          const out = arena.bytes(4 * 2 * count * width);
+          await arena.kernels.attention({ ...args, q: arena.put(q), t: count, start, out });
+          const wanted = steps(expected, t, step, count, width);
+          expectSameBits(arena.f32(out, 2 * count * width), wanted, `chunk ${chunk} at ${step}`);
+        }
+      }
+      arena.expectCanariesIntact();
+    });
+
+    it('gives each sequence, and each group of heads, the bits that it has alone', async () => {
+      const { c, operands, expected } = sequences('two');
+      const args = place(arena, c, operands);
+      const { q, k, v } = operands;
+      const width = base.qHeads * base.d;
+      for (const batch of [0, 1]) {
+        const cached = base.s * base.kvHeads;
+        const cache = { k: k.raw.subarray(batch * cached * 24, (batch + 1) * cached * 24) as Uint8Array };
+        const alone = {
+          ...args,
+          b: 1,
+          q: arena.put(q.raw.subarray(batch * 5 * width, (batch + 1) * 5 * width)),
+          k: arena.put(cache.k),
+          v: arena.put(v.raw.subarray(batch * cached * 24, (batch + 1) * cached * 24)),
+          kScales: arena.put(k.scales.subarray(batch * cached, (batch + 1) * cached)),
+          vScales: arena.put(v.scales.subarray(batch * cached, (batch + 1) * cached)),
+          start: arena.put(c.start.subarray(batch, batch + 1)),
+          out: arena.bytes(4 * 5 * width),
+        };
+        await arena.kernels.attention(alone);
+        const wanted = expected.subarray(batch * 5 * width, (batch + 1) * 5 * width);
+        expectSameBits(arena.f32(alone.out, 5 * width), wanted, `sequence ${batch}`);
+      }
+      for (const head of [0, 1, 2, 3, 4, 5]) {
+        const kvHead = Math.floor(head / 3);
+        const pick = <Raw extends Uint8Array | Uint16Array | Float32Array>(raw: Raw, heads: number, which: number, d: number) =>
+          raw.filter((_, i) => Math.floor(i / d) % heads === which) as Raw;
+        const alone = {
+          ...args,
+          qHeads: 1,
+          kvHeads: 1,
+          q: arena.put(pick(q.raw, 6, head, 24)),
+          k: arena.put(pick(k.raw, 2, kvHead, 24)),
+          v: arena.put(pick(v.raw, 2, kvHead, 24)),
+          kScales: arena.put(pick(k.scales, 2, kvHead, 1)),
+          vScales: arena.put(pick(v.scales, 2, kvHead, 1)),
+          out: arena.bytes(4 * 2 * 5 * 24),
+        };
+        await arena.kernels.attention(alone);
+        expectSameBits(arena.f32(alone.out, 2 * 5 * 24), pick(expected, 6, head, 24), `head ${head}`);
+      }
+      arena.expectCanariesIntact();
+    });
+
+    it('keeps Inf and NaN of keys and values that a query must not see out of its row', async () => {
+      const { c, operands, expected } = poisoned('one');
+      const args = place(arena, c, operands);
+      await arena.kernels.attention(args);
+      const out = arena.f32(args.out, 40 * 2 * 16);
+      expectSameBits(out, expected, 'poisoned');
+      for (let step = 0; step < 40; step++) {
+        const sees = step >= 20 && step < 29;
+        expect(out.subarray(step * 32, step * 32 + 32).some(Number.isNaN), `query ${step}`).toBe(sees);
+      }
+    });
+
+    it('ignores what lies in the cache beyond the visible keys', async () => {
+      const c: Case = { ...base, b: 1, t: 3, start: Int32Array.of(130) };
+      const args = place(arena, c, makeOperands(new Random(5), c, false));
+      await arena.kernels.attention(args);
+      const before = arena.f32(args.out, 3 * 6 * 24);
+      for (const cache of [args.k, args.v]) arena.fill(0x7f, cache + 133 * 2 * 24, cache + 400 * 2 * 24);
+      for (const scales of [args.kScales, args.vScales]) arena.fill(0xff, scales + 133 * 2, scales + 400 * 2);
+      await arena.kernels.attention(args);
+      expectSameBits(arena.f32(args.out, 3 * 6 * 24), before, 'unwritten keys');
+    });
+
+    it.each([true, false])('decodes every E4M3FN code with every E8M0 scale (NaN codes among them: %s)', async (withNaN) => {
+      // One key per sequence has probability 1, so the output is the value itself; −0 becomes +0 in the accumulator.
+      const codes = Uint8Array.from({ length: 256 }, (_, code) => (withNaN || (code & 0x7f) !== 0x7f ? code : 0));
+      const v = new Uint8Array(65536);
+      for (let scale = 0; scale < 256; scale++) v.set(codes, scale * 256);
+      const zeros = arena.put(new Uint8Array(2 * 65536));
+      const vScales = arena.put(Uint8Array.from({ length: 256 }, (_, scale) => scale));
+      const out = arena.bytes(4 * 65536);
+      const shape = { b: 256, t: 1, s: 1, qHeads: 1, kvHeads: 1, d: 256, scale: 1 };
+      const operands = { q: zeros, k: zeros, kScales: zeros, v: arena.put(v), vScales, start: zeros };
+      await arena.kernels.attention({ cache: 'f8e4m3fn', ...shape, ...operands, out });
+      const expected = Float32Array.from(v, (code, i) => {
+        const value = f8e4m3fn.decode(code) * f8e8m0fnu.decode(i >> 8);
+        return flushed(f(value)) + 0;
+      });
+      expectSameBits(arena.f32(out, 65536), expected, 'values');
+    });
+
+    it('names arguments that do not fit together', async () => {
+      const c: Case = { ...base, t: 1, start: Int32Array.of(0, 0) };
+      const args = place(arena, c, makeOperands(new Random(6), c, false));
+      const refused = arena.kernels.attention({ ...args, kvHeads: 4 });
+      await expect(refused).rejects.toBeInstanceOf(QuaverError);
+      await expect(refused).rejects.toThrowError(/query heads that do not divide/);
+      const { kScales: _, ...unscaled } = args;
+      await expect(arena.kernels.attention(unscaled)).rejects.toThrowError(/FP8 cache without scales/);
+      const e5m2 = { ...args, cache: 'f8e5m2' as 'bf16' };
+      await expect(arena.kernels.attention(e5m2)).rejects.toThrowError(/E5M2/);
+    });
   });
 });

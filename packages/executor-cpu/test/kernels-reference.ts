@@ -88,3 +88,31 @@ export const referenceMax = (row: Iterable<number>): number => {
   for (const x of row) largest = Math.max(largest, x);
   return largest;
 };
+
+interface Dot {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** f32 values of the operands a[m, k] and w[n, k]. */
+  readonly a: Float32Array;
+  readonly w: Float32Array;
+  readonly segment: number;
+  /** The rounded product of the two scales of a segment; absent for unscaled dots. */
+  readonly scale?: (row: number, column: number, k0: number) => number;
+}
+
+/** The definition of a matrix product: one accumulator per output, k ascending, a fresh one per segment. */
+export function canonicalDots({ m, n, k, a, w, segment, scale }: Dot): Float32Array {
+  const out = new Float32Array(m * n);
+  for (let row = 0; row < m; row++)
+    for (let column = 0; column < n; column++) {
+      let sum = 0;
+      for (let k0 = 0; k0 < k; k0 += segment) {
+        let acc = 0;
+        for (let i = k0; i < Math.min(k0 + segment, k); i++) acc = f(acc + f(a[row * k + i]! * w[column * k + i]!));
+        sum = f(sum + (scale ? f(acc * scale(row, column, k0)) : acc));
+      }
+      out[row * n + column] = sum;
+    }
+  return out;
+}

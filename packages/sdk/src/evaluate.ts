@@ -1,4 +1,4 @@
-import { type AttentionPrecision, isUnified, rowInvariance, withKvCache } from '@quaver/compiler';
+import { type AttentionPrecision, isUnified, type Recipe, rowInvariance, withKvCache } from '@quaver/compiler';
 import {
   mergeParity,
   type ParityCase,
@@ -31,7 +31,7 @@ export type CheckParityOptions = Omit<ParityOptions, 'kvCache'> & Omit<OpenSessi
 
 export interface CheckedParity {
   readonly report: ParityReport;
-  /** Whether the recipe promises the same bits: both phases alike, and no scale that depends on other rows. */
+  /** Whether recipe and executor promise the same bits: both phases alike, and nothing that depends on other rows. */
   readonly promised: boolean;
   /** Why it does, or does not. */
   readonly why: string;
@@ -48,9 +48,11 @@ export async function checkParity(module: Module, options: CheckParityOptions = 
     ? module
     : (await compileModel(module, { recipe: options.recipe ?? 'bf16', ...(signal ? { signal } : {}) })).module;
   const cases: ParityCase[] = [];
+  let sameOrder = true;
   for (const kvCache of cachesToTry(compiled)) {
     const variant = await withKvCache(compiled, kvCache);
     await using model = await openSession(variant, sessionOptions);
+    sameOrder = model.executor.capabilities.rowInvariant;
     const report = await parity(model.session, {
       kvCache,
       ...(tokens === undefined ? {} : { tokens }),
@@ -63,13 +65,18 @@ export async function checkParity(module: Module, options: CheckParityOptions = 
     cases.push(...report.cases);
   }
   const recipe = recipeOf(compiled)!;
-  const invariance = rowInvariance(recipe, ['generate', 'train']);
-  const unified = isUnified(recipe);
-  return {
-    report: mergeParity(cases),
-    promised: unified && invariance.rowInvariant,
-    why: unified ? invariance.why : 'generation and training have different precisions in this recipe',
-  };
+  return { report: mergeParity(cases), ...promiseOf(recipe, sameOrder) };
+}
+
+function promiseOf(recipe: Recipe, sameOrder: boolean): Pick<CheckedParity, 'promised' | 'why'> {
+  if (!isUnified(recipe)) {
+    return { promised: false, why: 'generation and training have different precisions in this recipe' };
+  }
+  const { rowInvariant, why } = rowInvariance(recipe, ['generate', 'train']);
+  if (rowInvariant && !sameOrder) {
+    return { promised: false, why: 'the executor adds in an order that depends on the batch' };
+  }
+  return { promised: rowInvariant, why };
 }
 
 /** An f32 model has an f32 cache only. */

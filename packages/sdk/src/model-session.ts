@@ -1,12 +1,20 @@
 import type { Recipe } from '@quaver/compiler';
-import { type Executor, type ExecutorRegistry, Session, type SessionOptions } from '@quaver/executor';
+import {
+  type Executor,
+  type ExecutorOptions,
+  type ExecutorRegistry,
+  Session,
+  type SessionOptions,
+} from '@quaver/executor';
 import { Tokenizer } from '@quaver/generate';
 import type { Module } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
 import { compileModel } from './compile-model.ts';
 import { defaultExecutor, executorRegistry } from './executors.ts';
 import { isCompiled, recipeOf } from './recipe-of.ts';
 
-export interface OpenSessionOptions extends SessionOptions {
+/** `threads` and `reduction` are for an executor that is named by its id, and so opened here. */
+export interface OpenSessionOptions extends SessionOptions, Pick<ExecutorOptions, 'threads' | 'reduction'> {
   /** An executor by id (default `cpu`), or an open one, which then stays the caller's. */
   readonly executor?: string | Executor;
   /** Where ids are looked up. */
@@ -53,14 +61,25 @@ export class ModelSession implements AsyncDisposable {
  * @throws QuaverError `executor-…`, `session-…`, `recipe-…`, `aborted`
  */
 export async function openSession(module: Module, options: OpenSessionOptions = {}): Promise<ModelSession> {
-  const { executor: wanted = defaultExecutor, executors, recipe = 'bf16', ...sessionOptions } = options;
+  const { executor: wanted = defaultExecutor, executors, recipe = 'bf16', ...others } = options;
+  const { threads, reduction, ...sessionOptions } = others;
   const { signal } = options;
+  const executorOptions: ExecutorOptions = {
+    ...(threads === undefined ? {} : { threads }),
+    ...(reduction === undefined ? {} : { reduction }),
+  };
+  if (typeof wanted !== 'string' && Object.keys(executorOptions).length > 0) {
+    throw new QuaverError('executor-option', 'threads and reduction are chosen when an executor is opened', {
+      hint: 'Give them to openExecutor, or name the executor by its id.',
+      where: { executor: wanted.id },
+    });
+  }
   const ready = isCompiled(module)
     ? module
     : (await compileModel(module, { recipe, ...(signal ? { signal } : {}) })).module;
   const owned = typeof wanted === 'string';
   const executor = owned
-    ? await (executors ?? executorRegistry()).open(wanted, signal ? { signal } : undefined)
+    ? await (executors ?? executorRegistry()).open(wanted, { ...executorOptions, ...(signal ? { signal } : {}) })
     : wanted;
   try {
     const session = await Session.open(ready, executor, sessionOptions);

@@ -1,7 +1,14 @@
 /** @file llama.cpp through node-llama-cpp, on the same weights: decoding, prefill, batched decoding, greedy tokens. */
 import { ggufFile } from '../models.mjs';
 import { importPeer } from '../peers.mjs';
-import { BATCH_DECODE_TOKENS, BATCH_PROMPT_TOKENS, DECODE_TOKENS, PREFILL_TOKENS, prompts, SAMPLING } from './workload.mjs';
+import {
+  BATCH_DECODE_TOKENS,
+  BATCH_PROMPT_TOKENS,
+  DECODE_TOKENS,
+  PREFILL_TOKENS,
+  prompts,
+  SAMPLING,
+} from './workload.mjs';
 
 const now = () => performance.now();
 
@@ -49,7 +56,9 @@ export async function open({ type, threads, sequences = 1 }) {
     await Promise.all(all.map((one, i) => one.evaluateWithoutGeneratingNewTokens(batch[i].slice(0, -1))));
     const start = now();
     await Promise.all(
-      all.map((one, i) => evaluate(one, batch[i].slice(-1), { ...sampling, seed: i }, BATCH_DECODE_TOKENS, () => undefined)),
+      all.map((one, i) =>
+        evaluate(one, batch[i].slice(-1), { ...sampling, seed: i }, BATCH_DECODE_TOKENS, () => undefined),
+      ),
     );
     return (sequences * BATCH_DECODE_TOKENS) / ((now() - start) / 1000);
   }

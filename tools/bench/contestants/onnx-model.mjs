@@ -50,7 +50,9 @@ export function onnxProduct({ kind, m, n, k }) {
     kind === 'f32'
       ? {
           node: node('MatMul', ['x', 'w'], {}),
-          weights: [tensor('w', FLOAT, [k, n], raw(Float32Array.from({ length: k * n }, (_, i) => ((i % 17) - 8) / 100)))],
+          weights: [
+            tensor('w', FLOAT, [k, n], raw(Float32Array.from({ length: k * n }, (_, i) => ((i % 17) - 8) / 100))),
+          ],
         }
       : {
           // accuracy_level 4: the fastest, activations are quantized to 8 bits too.

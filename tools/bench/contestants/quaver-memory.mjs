@@ -29,7 +29,8 @@ export async function open({ model, ...executorOptions }) {
   async function rss() {
     let most = 0;
     const options = { prompt, maxNewTokens: DECODE_TOKENS, eosTokenIds: [], ...SAMPLING.sampled };
-    for await (const _ of generate(session.session, tokenizer, options)) most = Math.max(most, process.memoryUsage.rss());
+    for await (const _ of generate(session.session, tokenizer, options))
+      most = Math.max(most, process.memoryUsage.rss());
     return most;
   }
 

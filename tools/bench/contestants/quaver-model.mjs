@@ -40,10 +40,18 @@ export async function open({ model, functions = ['prefill', 'decode'], ...execut
     const sequences = batch.map((row) => [...row]);
     using state = session.session.createState({ B, C: BATCH_PROMPT_TOKENS + BATCH_DECODE_TOKENS });
     const positions = () => sequences.map((row) => row.length - 1);
-    await calls.fill(state, sequences.map((row) => row.slice(0, -1)), Array(B).fill(0));
+    await calls.fill(
+      state,
+      sequences.map((row) => row.slice(0, -1)),
+      Array(B).fill(0),
+    );
     const start = now();
     for (let step = 0; step < BATCH_DECODE_TOKENS; step++) {
-      const { logits } = await calls.decode(state, sequences.map((row) => row.at(-1)), positions());
+      const { logits } = await calls.decode(
+        state,
+        sequences.map((row) => row.at(-1)),
+        positions(),
+      );
       for (const [r, row] of sequences.entries()) row.push(sampleToken(logits[r], row, sampling, r, step));
     }
     return (B * BATCH_DECODE_TOKENS) / ((now() - start) / 1000);

@@ -21,7 +21,8 @@ const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * 
 function randomBytes({ encode, array }, count) {
   const sample = array.from({ length: Math.min(count, 1 << 20) }, () => encode(normal()));
   const all = new array(count);
-  for (let at = 0; at < count; at += sample.length) all.set(sample.subarray(0, Math.min(sample.length, count - at)), at);
+  for (let at = 0; at < count; at += sample.length)
+    all.set(sample.subarray(0, Math.min(sample.length, count - at)), at);
   return new Uint8Array(all.buffer);
 }
 

@@ -12,7 +12,10 @@ const decodeLines = (threads) => {
   };
   const ours = (name, what = 'decode') => model(name, what, { threads });
   const theirs = (type, what = 'decode') => llama(type, what, { threads });
-  const perplexities = (name) => ({ perplexity: perplexity(name, threads), perplexity_bf16: perplexity('bf16', threads) });
+  const perplexities = (name) => ({
+    perplexity: perplexity(name, threads),
+    perplexity_bf16: perplexity('bf16', threads),
+  });
   const vsLlama = (id, name, type, target, what) => ({
     ...common,
     id: `decode.${id}.t${threads}`,

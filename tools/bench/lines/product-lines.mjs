@@ -19,7 +19,12 @@ const limitLines = (threads) =>
 const gemmLine = (threads, kind, label, shape, target) => {
   const options = { kind, ...shape, threads };
   return {
-    ...{ id: `gemm.${kind}.${label}.t${threads}`, unit: 'GFLOP/s', group: `gemm.${kind}.${label}.t${threads}`, threads },
+    ...{
+      id: `gemm.${kind}.${label}.t${threads}`,
+      unit: 'GFLOP/s',
+      group: `gemm.${kind}.${label}.t${threads}`,
+      threads,
+    },
     title: `${kind} product ${shape.m}×${shape.k}×${shape.n}, ${threads} thread(s)`,
     ours: op(options, 'gflops'),
     against: op(options, 'peak'),

@@ -1,6 +1,7 @@
 import { readdir, stat, statfs } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { QuaverError } from '@quaver/numerics';
 import { cacheFolder, executorRegistry } from '@quaver/sdk/node';
 import { Command } from 'commander';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
@@ -16,7 +17,10 @@ export function doctorCommand(environment: Environment): Command {
     .description('Say what runs here and why: Node, executors and their devices, cache, disk.')
     .option('--online', 'also ask whether the model hub can be reached');
   return withOutputFlags(command)
-    .addHelpText('after', '\nExamples:\n  quaver doctor\n  quaver doctor --online --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  quaver doctor\n  quaver doctor --online --json\n  QUAVER_CPU_ISA=wasm QUAVER_THREADS=2 quaver doctor',
+    )
     .action((flags: DoctorFlags) => diagnose(new Run(environment, flags), flags));
 }
 
@@ -31,6 +35,7 @@ async function diagnose(run: Run, flags: DoctorFlags): Promise<void> {
     cpus: os.availableParallelism(),
     memory_bytes: os.totalmem(),
     free_memory_bytes: os.freemem(),
+    settings: settings(),
     executors: await describeExecutors(),
     cache: await describeCache(),
     ...(hub ? { hub } : {}),
@@ -47,6 +52,7 @@ type Report = Readonly<{
   cpus: number;
   memory_bytes: number;
   free_memory_bytes: number;
+  settings: Readonly<Record<string, string>>;
   executors: readonly ExecutorReport[];
   cache: CacheReport;
   hub?: HubReport;
@@ -59,8 +65,15 @@ interface ExecutorReport {
     readonly name: string;
     readonly details: Readonly<Record<string, string | number | boolean>>;
   }[];
-  /** Why it cannot be used, if it cannot. */
+  /** Why it cannot be used, if it cannot, and what helps. */
   readonly error?: string;
+  readonly hint?: string;
+}
+
+/** The variables that change how graphs are run, where they are set. */
+function settings(): Record<string, string> {
+  const names = ['QUAVER_CPU_ISA', 'QUAVER_THREADS'];
+  return Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
 }
 
 async function describeExecutors(): Promise<ExecutorReport[]> {
@@ -71,7 +84,9 @@ async function describeExecutors(): Promise<ExecutorReport[]> {
         try {
           return { id: plugin.id, devices: await plugin.listDevices() };
         } catch (error) {
-          return { id: plugin.id, devices: [], error: (error as Error).message };
+          const hint = error instanceof QuaverError ? error.hint : undefined;
+          const report = { id: plugin.id, devices: [], error: (error as Error).message };
+          return hint === undefined ? report : { ...report, hint };
         }
       }),
   );
@@ -137,15 +152,18 @@ async function askHub(signal: AbortSignal): Promise<HubReport> {
 
 function readable(report: Report, run: Run): string {
   const bold = (text: string) => run.style('bold', text);
-  const { cache, hub } = report;
+  const { cache, hub, settings } = report;
+  const set = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
   const lines = [
     `${bold('Quaver')}    ${report.version}`,
     `${bold('Node')}      ${report.node} on ${report.platform} (${report.os})`,
     `${bold('Machine')}   ${report.cpu}, ${report.cpus} CPUs, ${formatBytes(report.memory_bytes)} memory (${formatBytes(report.free_memory_bytes)} free)`,
+    ...(set.length === 0 ? [] : [`${bold('Settings')}  ${set.join(' ')}`]),
     bold('Executors'),
-    ...report.executors.flatMap(({ id, devices, error }) => [
-      ...devices.map(({ name, details }) => `  ${id.padEnd(10)}${name}${formatDetails(details)}`),
-      ...(error === undefined ? [] : [`  ${id.padEnd(10)}not usable: ${error}`]),
+    ...report.executors.flatMap(({ id, devices, error, hint }) => [
+      ...devices.flatMap(({ name, details }) => [`  ${id.padEnd(10)}${name}`, ...formatDetails(details)]),
+      ...(error === undefined ? [] : [`  ${id.padEnd(10)}${run.style('red', 'not usable:')} ${error}`]),
+      ...(hint === undefined ? [] : [`  ${''.padEnd(10)}${hint}`]),
     ]),
     `${bold('Cache')}     ${cache.path}: ${cache.exists ? formatBytes(cache.bytes) : 'nothing yet'}` +
       (cache.free_bytes === undefined ? '' : `, ${formatBytes(cache.free_bytes)} free on its disk`),
@@ -155,7 +173,6 @@ function readable(report: Report, run: Run): string {
   return lines.join('\n');
 }
 
-function formatDetails(details: Readonly<Record<string, string | number | boolean>>): string {
-  const items = Object.entries(details).map(([key, value]) => `${key} ${value}`);
-  return items.length === 0 ? '' : ` (${items.join(', ')})`;
+function formatDetails(details: Readonly<Record<string, string | number | boolean>>): string[] {
+  return Object.entries(details).map(([key, value]) => `${''.padEnd(14)}${key.replaceAll('_', ' ')}: ${value}`);
 }

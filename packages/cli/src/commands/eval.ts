@@ -29,6 +29,7 @@ export function evalCommand(environment: Environment): Command {
 Examples:
   quaver eval perplexity model.fp8.qvr --text prose.txt --json
   quaver eval perplexity model.qvr --text prose.txt --recipe bf16    # the baseline, compiled in memory
+  quaver eval perplexity model.fp8.qvr --text prose.txt --threads 4
 
 With --json: tokens (predicted), perplexity, nll (natural log), recipe, executor.`,
     )

@@ -46,6 +46,7 @@ Examples:
   quaver generate model.fp8.qvr --prompt "Once upon a time" --max-new-tokens 64
   quaver generate model.fp8.qvr --chat --system "Be brief." --prompt "Why is the sky blue?" --temperature 0.7 --top-p 0.9 --seed 1
   cat question.txt | quaver generate model.fp8.qvr --chat --prompt - --json
+  quaver generate model.fp8.qvr --prompt "Once upon a time" --threads 4
 
 With --json: text, tokens, logprobs (natural logs under the model), stop_reason (eos, stop_string, max_new_tokens or
 context), prefill_tokens_per_s, decode_tokens_per_s, executor, recipe.`,

@@ -27,9 +27,11 @@ export function parityCommand(environment: Environment): Command {
 Examples:
   quaver parity model.fp8.qvr
   quaver parity model.fp8.qvr --tokens 256 --json
+  quaver parity model.fp8.qvr --reduction fast     # the mismatch of engines that add in any order
 
 Every case is run with a KV cache in BF16 and in FP8. Exit code 1 when log-probabilities differ although the recipe
-promises that they do not; a recipe with per-tensor scales, or with different phases, promises nothing.`,
+promises that they do not; a recipe with per-tensor scales, or with different phases, promises nothing, and neither
+does --reduction fast.`,
     )
     .action((model: string, flags: ParityFlags) => compare(new Run(environment, flags), environment, model, flags));
 }
@@ -60,7 +62,7 @@ async function compare(run: Run, environment: Environment, file: string, flags: 
     const verdict = equal
       ? run.style('green', `The same bits in ${report.tokens} log-probabilities.`)
       : `${report.mismatched_tokens} of ${report.tokens} log-probabilities differ.`;
-    const promise = promised ? '' : ` This recipe does not promise equality: ${why}.`;
+    const promise = promised ? '' : ` Equality is not promised: ${why}.`;
     return `${formatTable(head, rows, [2, 3, 4])}\n\n${verdict}${promise}`;
   });
 }

@@ -55,7 +55,7 @@ class CanonicalAttention {
         const bool is_last = x_.d - d <= kPromote;
         dot_columns(is_fused(),
                     {queries + d, plan_.d_padded, tile() + size_t{d} * kDotWidth, kDotWidth, min(kPromote, x_.d - d),
-                     scores(0, key), plan_.keys_padded, d > 0, is_last ? factors() : nullptr},
+                     scores(0, key), plan_.keys_padded, d > 0, is_last ? factors() : nullptr, nullptr},
                     unit_.rows(), kDotWidth);
       }
     }
@@ -74,12 +74,7 @@ class CanonicalAttention {
     float* x = scores(row, first);
     for (uint32_t i = 0; i < keys.from - first; i++) x[i] = -kInfinity;
     for (uint32_t i = keys.to - first; i < count; i++) x[i] = -kInfinity;
-    const f32v largest = splat(row_max(x, count));
-    const float total = canonical_sum(count, [&](uint32_t i, uint32_t) {
-      const f32v e = exp_below_0(load<f32v>(x + i) - largest);
-      store(x + i, e);
-      return e;
-    });
+    const float total = sum_of_exp(x, row_max(x, count), count, [&](uint32_t i, f32v e, uint32_t) { store(x + i, e); });
     divide_and_round(x_.probs, x, count, total);
     __builtin_memset(scores(row, from_), 0, (first - from_) * sizeof(float));
     if (first + count < end) __builtin_memset(x + count, 0, (end - first - count) * sizeof(float));
@@ -87,44 +82,44 @@ class CanonicalAttention {
 
   /** sums[row][d] = Σ p · v, a fresh accumulator for every 128 key positions. */
   void weigh_values() {
-    const uint32_t rows = unit_.rows(), stride = plan_.d_padded;
-    __builtin_memset(sums(0), 0, size_t{rows} * stride * sizeof(float));
-    const CacheView values = cache_view(x_, unit_, x_.v, x_.v_scales);
-    // Rows of one token see the same keys: all that are taken here.
-    const bool rows_differ = unit_.steps > 1;
+    __builtin_memset(sums(0), 0, size_t{unit_.rows()} * plan_.d_padded * sizeof(float));
     for (uint32_t block = from_; block < last_.to; block += kPromote) {
-      const uint32_t key = max(block, first_.from), count = min(block + kPromote, last_.to) - key;
-      const ValueTile decoded = decode_values(values, key, count, rows_differ, tile(), factors());
-      if (decoded.late)
-        for (uint32_t row = 0; row < rows; row++) scale_probabilities(scores(row, key), count);
-      if (decoded.finite)
-        dot_columns(is_fused(), weights(0, key, key, count), rows, padded_d(x_.cache, x_.d));
-      else
-        weigh_not_finite(key, count);
+      const uint32_t begin = max(block, first_.from), end = min(block + kPromote, last_.to);
+      for (uint32_t key = begin; key < end; key += plan_.value_keys) {
+        const uint32_t next = min(key + plan_.value_keys, end);
+        weigh(key, next - key, key > begin, next == end);
+      }
     }
   }
 
-  Dot weights(uint32_t row, uint32_t key, uint32_t tile_key, uint32_t count) const {
-    const uint32_t tile_stride = padded_d(x_.cache, x_.d);
-    return {scores(row, key), plan_.keys_padded, tile() + size_t{key - tile_key} * tile_stride, tile_stride, count,
-            sums(row), plan_.d_padded, true, nullptr};
+  /** A tile of values: the rest of the sum of a block where that has begun, and added to the output where it ends. */
+  void weigh(uint32_t first, uint32_t count, bool begun, bool ends) {
+    // Rows of one token see the same keys: all that are taken here.
+    const bool rows_differ = unit_.steps > 1;
+    const CacheView values = cache_view(x_, unit_, x_.v, x_.v_scales);
+    const ValueTile decoded = decode_values(values, first, count, rows_differ, tile(), factors());
+    const uint32_t rows = unit_.rows(), columns = padded_d(x_.cache, x_.d), stride = plan_.d_padded;
+    if (decoded.late)
+      for (uint32_t row = 0; row < rows; row++) scale_probabilities(scores(row, first), count);
+    float *part = scratch_ + plan_.part(), *out = ends ? sums(0) : part;
+    const auto dot = [&](uint32_t row, uint32_t key, uint32_t keys) {
+      const size_t at = size_t{row} * stride;
+      return Dot{scores(row, key), plan_.keys_padded, tile() + size_t{key - first} * columns, columns, keys, out + at,
+                 stride, ends, nullptr, begun ? part + at : nullptr};
+    };
+    if (decoded.finite) return dot_columns(is_fused(), dot(0, first, count), rows, columns);
+    // 0 times Inf or NaN would leak from keys that a row must not see, so each row stops at its own.
+    for (uint32_t row = 0; row < rows; row++) {
+      const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
+      const uint32_t from = min(max(keys.from, first), first + count), to = min(keys.to, first + count);
+      dot_columns(is_fused(), dot(row, from, from < to ? to - from : 0), 1, columns);
+    }
   }
 
   QUAVER_INLINE void scale_probabilities(float* p, uint32_t count) const {
     uint32_t i = 0;
     for (; count - i >= kLanes; i += kLanes) store(p + i, load<f32v>(p + i) * load<f32v>(factors() + i));
     for (; i < count; i++) p[i] = p[i] * factors()[i];
-  }
-
-  /** The same where a value is Inf or NaN: 0 times it would leak from keys that a row must not see, so each row stops
-   * at its own. */
-  void weigh_not_finite(uint32_t first, uint32_t count) {
-    for (uint32_t row = 0; row < unit_.rows(); row++) {
-      const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
-      const uint32_t from = max(keys.from, first), to = min(keys.to, first + count);
-      if (from < to)
-        dot_columns(is_fused(), weights(row, from, first, to - from), 1, padded_d(x_.cache, x_.d));
-    }
   }
 };
 

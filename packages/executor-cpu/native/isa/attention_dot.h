@@ -22,7 +22,8 @@ constexpr uint32_t kDotWidth = kDotVectors * kLanes;
 #define QUAVER_UNROLL_BY_4 _Pragma("GCC unroll 4")
 #endif
 
-/** out[r, c] = ([out[r, c]] + Σ_k a[r, k] · b[k, c]) [· factors[c]]: what is in brackets is optional. */
+/** out[r, c] = ([out[r, c]] + Σ_k a[r, k] · b[k, c]) [· factors[c]]: what is in brackets is optional. The sum over k
+ * begins with +0, or with `begun` where it is the rest of one. */
 struct Dot {
   const float* a;
   size_t a_stride;
@@ -35,6 +36,8 @@ struct Dot {
   bool add;
   /** One for each column, or null. */
   const float* factors;
+  /** Sums of a part of k, in the shape of `out`, or null. */
+  const float* begun;
 };
 
 template <uint32_t Rows, uint32_t Vectors, bool Fused>
@@ -42,6 +45,11 @@ __attribute__((noinline)) void dot_rows_of(const Dot& dot, uint32_t row) {
   const float* a = dot.a + row * dot.a_stride;
   const float* b = dot.b;
   f32v acc[Rows][Vectors] = {};
+  if (dot.begun)
+    QUAVER_UNROLL
+  for (uint32_t i = 0; i < Rows * Vectors; i++)
+    acc[i / Vectors][i % Vectors] =
+        load<f32v>(dot.begun + (row + i / Vectors) * dot.out_stride + i % Vectors * kLanes);
   QUAVER_UNROLL_BY_4
   for (uint32_t k = 0; k < dot.k; k++, b += dot.b_stride) {
     f32v columns[Vectors];
@@ -88,10 +96,20 @@ QUAVER_INLINE void dot_all_rows(const Dot& dot, uint32_t rows) {
 /** The same for `columns` columns, a multiple of kLanes. `fused`: where products are exact, or bits do not matter. */
 template <bool Fused>
 QUAVER_INLINE void dot_columns(Dot dot, uint32_t rows, uint32_t columns) {
-  uint32_t c = 0;
-  for (; columns - c >= kDotWidth; c += kDotWidth, dot.b += kDotWidth, dot.out += kDotWidth)
+  const auto skip = [&](uint32_t count) {
+    dot.b += count;
+    dot.out += count;
+    if (dot.begun) dot.begun += count;
+    columns -= count;
+  };
+  while (columns >= kDotWidth) {
     dot_all_rows<kDotVectors, Fused>(dot, rows);
-  for (; c < columns; c += kLanes, dot.b += kLanes, dot.out += kLanes) dot_all_rows<1, Fused>(dot, rows);
+    skip(kDotWidth);
+  }
+  while (columns > 0) {
+    dot_all_rows<1, Fused>(dot, rows);
+    skip(kLanes);
+  }
 }
 QUAVER_INLINE void dot_columns(bool fused, const Dot& dot, uint32_t rows, uint32_t columns) {
   if (fused) return dot_columns<kHasFusedMultiplyAdd>(dot, rows, columns);

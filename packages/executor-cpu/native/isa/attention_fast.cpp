@@ -47,7 +47,7 @@ class FastAttention {
     for (uint32_t i = 0; i < count; i += kDotWidth) {
       decode_keys(keys, first + i, min(kDotWidth, count - i), moderate, x_.scale, tile_, factors_);
       dot_columns(true,
-                  {queries_, plan_.d_padded, tile_, kDotWidth, x_.d, scores_ + i, kPromote, false, factors_},
+                  {queries_, plan_.d_padded, tile_, kDotWidth, x_.d, scores_ + i, kPromote, false, factors_, nullptr},
                   unit_.rows(), kDotWidth);
     }
   }
@@ -62,15 +62,13 @@ class FastAttention {
     const float largest = block > before ? block : before;
     if (largest == -kInfinity) return __builtin_memset(x, 0, kPromote * sizeof(float)), void();
     if (largest > before) {
-      const float factor = exp_below_0(splat(before - largest))[0];
+      const float factor = exp(splat(before - largest))[0];
       largest_[row] = largest;
       totals_[row] = totals_[row] * factor;
       scale_sums(row, factor);
     }
-    totals_[row] += fast_sum(kPromote, [&](uint32_t i, uint32_t) {
-      const f32v e = exp_below_0(load<f32v>(x + i) - largest);
+    totals_[row] += sum_of_exp(x, largest, kPromote, [&](uint32_t i, f32v e, uint32_t) {
       store(x + i, x_.probs == Format::f32 ? e : round_to_bf16(e));
-      return e;
     });
   }
 
@@ -87,7 +85,7 @@ class FastAttention {
         for (uint32_t i = 0; i < kPromote; i += kLanes)
           store(scores_ + row * kPromote + i, load<f32v>(scores_ + row * kPromote + i) * load<f32v>(factors_ + i));
     dot_columns(true,
-                {scores_, kPromote, tile_, tile_stride, count, sums_, plan_.d_padded, true, nullptr},
+                {scores_, kPromote, tile_, tile_stride, count, sums_, plan_.d_padded, true, nullptr, nullptr},
                 rows, tile_stride);
   }
 };

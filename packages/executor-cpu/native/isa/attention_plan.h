@@ -8,6 +8,8 @@ namespace quaver::QUAVER_ISA {
 constexpr uint32_t kQueryRows = 64;
 /** Bytes of scores of one unit: so many rows that they stay in the second cache. */
 constexpr uint32_t kScoreBytes = 1 << 20;
+/** Numbers of a tile of values. */
+constexpr uint32_t kValueTile = 4096;
 /** Keys are scored in whole tiles, and summed in whole sets of 16 partials. */
 constexpr uint32_t kKeyStep = max(kDotWidth, 16);
 
@@ -34,12 +36,15 @@ struct AttentionPlan {
   uint32_t group, heads, head_blocks, steps, step_blocks;
   /** Elements from one query row to the next. */
   uint32_t d_padded, keys_padded;
+  /** Values of one tile: as many as stay in the first cache with what they meet, and a divisor of 128. */
+  uint32_t value_keys;
 
   QUAVER_INLINE explicit AttentionPlan(const Attention& x) {
     group = x.q_heads / x.kv_heads;
     heads = min(group, kQueryRows);
     head_blocks = ceil_div(group, heads);
     d_padded = max(padded_d(x.cache, x.d), round_up(x.d, 16));
+    for (value_keys = kPromote; value_keys > 16 && value_keys * d_padded > kValueTile;) value_keys /= 2;
     // A window bounds the keys that the rows of a unit see: their tokens are consecutive.
     const uint64_t reach = uint64_t{x.window} + min(x.t, kQueryRows) + kPromote;
     keys_padded = round_up(x.window > 0 && reach < x.s ? static_cast<uint32_t>(reach) : x.s, kKeyStep) + kKeyStep;
@@ -67,8 +72,9 @@ struct AttentionPlan {
   QUAVER_INLINE size_t factors() const { return 0; }
   QUAVER_INLINE size_t queries() const { return kPromote; }
   QUAVER_INLINE size_t sums() const { return queries() + size_t{max_rows()} * d_padded; }
-  QUAVER_INLINE size_t tile() const { return sums() + size_t{max_rows()} * d_padded; }
-  QUAVER_INLINE size_t scores() const { return tile() + size_t{max(kPromote, kDotWidth)} * d_padded; }
+  QUAVER_INLINE size_t part() const { return sums() + size_t{max_rows()} * d_padded; }
+  QUAVER_INLINE size_t tile() const { return part() + size_t{max_rows()} * d_padded; }
+  QUAVER_INLINE size_t scores() const { return tile() + size_t{max(value_keys, kDotWidth)} * d_padded; }
   QUAVER_INLINE size_t total() const { return scores() + size_t{max_rows()} * keys_padded; }
 };
 

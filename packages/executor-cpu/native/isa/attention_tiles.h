@@ -110,18 +110,20 @@ constexpr uint8_t kLeastLateScale = 127 - 56 + 9, kGreatestLateScale = 127 + 7;
 /** Magnitude below which queries, and the score factor and its reciprocal, allow late scales. */
 constexpr float kModerate = 0x1p64f;
 
-QUAVER_INLINE bool scales_can_be_late(const CacheView& cache, uint32_t first, uint32_t count) {
+/** factors[i] = scale of key first + i times `factor`, for `count` keys (and some after them, whatever is there); false
+ * when one of the scales cannot be late. */
+QUAVER_INLINE bool late_factors(const CacheView& cache, uint32_t first, uint32_t count, float factor, float* factors) {
+  uint8_t codes[kPromote];
   const uint8_t* scale = cache.scales + size_t{first} * cache.scale_stride;
-  bool late = true;
-  for (uint32_t i = 0; i < count; i++, scale += cache.scale_stride)
-    late &= *scale >= kLeastLateScale && *scale <= kGreatestLateScale;
-  return late;
-}
-
-/** factors[i] = scale of key first + i, for `count` keys. */
-QUAVER_INLINE void late_factors(const CacheView& cache, uint32_t first, uint32_t count, float* factors) {
-  const uint8_t* scale = cache.scales + size_t{first} * cache.scale_stride;
-  for (uint32_t i = 0; i < count; i++, scale += cache.scale_stride) factors[i] = from_bits(*scale << 23);
+  for (uint32_t i = 0; i < count; i++, scale += cache.scale_stride) codes[i] = *scale;
+  for (uint32_t i = count; i < round_up(count, kLanes); i++) codes[i] = kLeastLateScale;
+  i32v outside = {};
+  for (uint32_t i = 0; i < count; i += kLanes) {
+    const i32v code = load_codes(codes + i);
+    outside |= (code < splat(int32_t{kLeastLateScale})) | (code > splat(int32_t{kGreatestLateScale}));
+    store(factors + i, from_bits(code << 23) * factor);
+  }
+  return !any(outside);
 }
 
 /** Calls `store(i, value)` for the elements of an FP8 row as dot operands, whatever they are. */
@@ -190,12 +192,10 @@ QUAVER_INLINE void decode_keys(const CacheView& cache, uint32_t first, uint32_t 
   for (uint32_t i = 0; i < kDotWidth; i++) factors[i] = scale;
   if (cache.format == Format::f32) return void(decode_keys_as<Format::f32>(cache, first, count, tile));
   if (cache.format == Format::bf16) return void(decode_keys_as<Format::bf16>(cache, first, count, tile));
-  if (moderate && scales_can_be_late(cache, first, count) &&
-      decode_keys_as<Format::f8e4m3fn>(cache, first, count, tile)) {
-    late_factors(cache, first, count, factors);
-    for (uint32_t i = 0; i < count; i++) factors[i] = factors[i] * scale;
+  if (moderate && late_factors(cache, first, count, scale, factors) &&
+      decode_keys_as<Format::f8e4m3fn>(cache, first, count, tile))
     return;
-  }
+  for (uint32_t i = 0; i < kDotWidth; i++) factors[i] = scale;
   __builtin_memset(tile, 0, size_t{cache.d} * kDotWidth * sizeof(float));
   for (uint32_t i = 0; i < count; i++)
     decode_any_f8_row(cache, first + i, [&](uint32_t d, float value) { tile[size_t{d} * kDotWidth + i] = value; });
@@ -247,11 +247,9 @@ QUAVER_INLINE ValueTile decode_values(const CacheView& cache, uint32_t first, ui
     return {check ? decode_values_as<Format::bf16, true>(cache, first, count, tile)
                   : decode_values_as<Format::bf16, false>(cache, first, count, tile),
             false};
-  if (scales_can_be_late(cache, first, count) &&
-      decode_values_as<Format::f8e4m3fn, true>(cache, first, count, tile)) {
-    late_factors(cache, first, count, factors);
+  if (late_factors(cache, first, count, 1, factors) &&
+      decode_values_as<Format::f8e4m3fn, true>(cache, first, count, tile))
     return {true, true};
-  }
   const uint32_t stride = padded_d(cache.format, cache.d);
   __builtin_memset(tile, 0, size_t{count} * stride * sizeof(float));
   bool finite = true;

@@ -10,30 +10,38 @@ constexpr float kLn2High = 0.693359375f;
 constexpr float kLn2Low = -2.12194440e-4f;
 constexpr float kInfinity = __builtin_inff();
 
-/** e^r and n with e^x = e^r · 2^n, n as f32 bits above those of `kRoundToInteger`. */
+/** e^r and n with e^x = e^r · 2^n. */
 struct ExpParts {
-  f32v y;
-  i32v exponent;
+  f32v e_r;
+  i32v n;
 };
-/** 1.5·2^23: adding it leaves the nearest integer in the low mantissa bits. */
-constexpr float kRoundToInteger = 12582912.0f;
 
-QUAVER_INLINE ExpParts exp_parts(f32v x) {
+/**
+ * The parts of N vectors side by side: one operation of all vectors before the next operation, because each waits for
+ * the one before it, and a processor does not see far enough ahead to find the next vector's by itself.
+ */
+template <uint32_t N>
+QUAVER_INLINE void exp_parts(const f32v (&x)[N], ExpParts (&parts)[N]) {
   constexpr float log2_e = 1.44269502162933349609375f;
-  const f32v shifted = x * log2_e + kRoundToInteger;
-  const f32v n = shifted - kRoundToInteger;
-  f32v r = x - n * kLn2High;
-  r = r - n * kLn2Low;
-  f32v p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  f32v y = p * (r * r);
-  y = y + r;
-  y = y + 1.0f;
-  return {y, bits(shifted) - bits(kRoundToInteger)};
+  // 1.5·2^23: adding it leaves the nearest integer in the low mantissa bits.
+  constexpr float round_to_integer = 12582912.0f;
+  constexpr float coefficients[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
+                                    5.0000001201e-1f};
+  f32v shifted[N], n[N], r[N], p[N], y[N];
+  const auto each = [&](auto operation) __attribute__((always_inline)) {
+    QUAVER_UNROLL
+    for (uint32_t i = 0; i < N; i++) operation(i);
+  };
+  each([&](uint32_t i) { shifted[i] = x[i] * log2_e + round_to_integer; });
+  each([&](uint32_t i) { n[i] = shifted[i] - round_to_integer; });
+  each([&](uint32_t i) { r[i] = x[i] - n[i] * kLn2High; });
+  each([&](uint32_t i) { r[i] = r[i] - n[i] * kLn2Low; });
+  each([&](uint32_t i) { p[i] = splat(1.9875691500e-4f); });
+  QUAVER_UNROLL
+  for (float coefficient : coefficients) each([&](uint32_t i) { p[i] = p[i] * r[i] + coefficient; });
+  each([&](uint32_t i) { y[i] = p[i] * (r[i] * r[i]); });
+  each([&](uint32_t i) { y[i] = y[i] + r[i]; });
+  each([&](uint32_t i) { parts[i] = {y[i] + 1.0f, bits(shifted[i]) - bits(round_to_integer)}; });
 }
 
 QUAVER_INLINE f32v zero_where_exp_vanishes(f32v x, f32v y) {
@@ -42,17 +50,23 @@ QUAVER_INLINE f32v zero_where_exp_vanishes(f32v x, f32v y) {
 
 /** e^x: NaN stays NaN, x above 88.7228… gives +Inf, x below −87.3365… gives +0. */
 QUAVER_INLINE f32v exp(f32v x) {
-  const auto [e_r, exponent] = exp_parts(x);
+  ExpParts parts[1];
+  exp_parts<1>({x}, parts);
+  const auto [e_r, n] = parts[0];
   // 2^n in two factors: n reaches 128, which has no f32 power of its own.
-  const i32v half = exponent >> 1;
-  const f32v y = e_r * from_bits((half + 127) << 23) * from_bits((exponent - half + 127) << 23);
+  const i32v half = n >> 1;
+  const f32v y = e_r * from_bits((half + 127) << 23) * from_bits((n - half + 127) << 23);
   return zero_where_exp_vanishes(x, select(x > splat(88.72283172607421875f), splat(kInfinity), y));
 }
 
-/** The same bits for x ≤ 0 or NaN: n is at least −126 where the result is not 0, so one factor does. */
-QUAVER_INLINE f32v exp_below_0(f32v x) {
-  const auto [e_r, exponent] = exp_parts(x);
-  return zero_where_exp_vanishes(x, e_r * from_bits((exponent + 127) << 23));
+/** The same bits for x ≤ 0 or NaN: n is at least −126 where the result is not 0, so one factor does. In place. */
+template <uint32_t N>
+QUAVER_INLINE void exp_below_0(f32v (&x)[N]) {
+  ExpParts parts[N];
+  exp_parts<N>(x, parts);
+  QUAVER_UNROLL
+  for (uint32_t i = 0; i < N; i++)
+    x[i] = zero_where_exp_vanishes(x[i], parts[i].e_r * from_bits((parts[i].n + 127) << 23));
 }
 
 /** Natural logarithm: NaN and x < 0 give NaN, ±0 gives −Inf, +Inf stays. */

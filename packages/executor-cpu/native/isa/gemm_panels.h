@@ -13,7 +13,7 @@ constexpr uint32_t kResidentBytes = 3 << 19;
 /** Rows of which they are: few enough for all of k where that is possible, enough to hide the decode of a tile. */
 constexpr uint32_t kRowBlock = 516, kLeastRowBlock = 96;
 /** How far ahead of their use weights are asked for. */
-constexpr uint32_t kPrefetchBytes = 2048;
+constexpr uint32_t kPrefetchBytes = 4096;
 
 /** Rows and panels to compute, and where a decoded tile and the sums of a panel are. */
 struct Job {

@@ -2,6 +2,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "gemm.h"
+#include "optimizer.h"
 #include "quantize.h"
 #include "rows.h"
 
@@ -38,6 +39,7 @@ constexpr Kernels kernels = {
     unary,
     binary,
     rope,
+    adamw,
     encode,
     decode,
 };

@@ -2,6 +2,7 @@
 #include "ops_elements.h"
 #include "ops_matrix.h"
 #include "ops_rows.h"
+#include "ops_training.h"
 
 namespace quaver {
 
@@ -9,7 +10,7 @@ const Op* const kOps[] = {
     &kPack,           &kUnpack,           &kStage,      &kGemm,       &kAttention, &kRmsNorm, &kSoftmax,      &kLogSoftmax,
     &kLogSoftmaxGather, &kQuantizeRows,   &kQuantizeRowsE8m0, &kQuantizeBy, &kDequantizeBy, &kRope, &kUnary, &kBinary,
     &kAddRow,         &kEncode,           &kDecode,     &kDecodeE8m0, &kCopy,      &kFill,    &kGather,
-    &kGatherPacked,   &kUpdateSlice,      &kStridedCopy};
+    &kGatherPacked,   &kUpdateSlice,      &kStridedCopy,    &kScatterAdd,       &kAdamW};
 const uint32_t kOpCount = sizeof(kOps) / sizeof(kOps[0]);
 
 }  // namespace quaver

@@ -15,6 +15,8 @@ constexpr double kLeastChunk = 1e4;
 constexpr double kGreatestChunk = 1e7;
 /** Chunks for each thread, so that the slower one finishes at about the same time. */
 constexpr double kChunksPerThread = 4;
+/** A unit without elements still takes a call: billions of them must not pass for nothing. */
+constexpr double kEmptyUnit = 100;
 
 enum class Meeting { none, by_unit, anywhere };
 
@@ -69,7 +71,8 @@ void add(Program& program, uint32_t index) {
     phase = &program.phases[program.phase_count++];
     *phase = {program.lane_count, 0, 0, false, 0};
   }
-  const Work& work = instruction.work;
+  Work& work = instruction.work;
+  if (work.unit_cost < 1) work.unit_cost = kEmptyUnit;
   if (place.lane == kNone) {
     program.lanes[program.lane_count++] = {index, index, work.units, work.grain, work.unit_cost, 0, 0};
     phase->lane_count++;

@@ -1,21 +1,16 @@
-// What the WebAssembly module exports: the same programs as the native engine, run in slices so that the event loop of
-// the page or process gets its turns. `src/engine/wasm-engine.ts` is the interface for people.
-#include "../program/program.h"
+// What the WebAssembly modules export: the same programs as the native engine, run in slices so that the event loop of
+// the page or process gets its turns, or by threads (`threads.cpp`). `src/engine/wasm-engine.ts` is the interface for people.
+#include "run.h"
 
 extern "C" const quaver::Kernels* quaver_kernels_simd128();
 
-#define QUAVER_EXPORT(name) extern "C" __attribute__((export_name(#name)))
+/** Seconds since some moment; asked for only while a program is profiled. */
+extern "C" __attribute__((import_module("env"), import_name("now"))) double quaver_now();
 
 namespace quaver {
 namespace {
 
 LoadError error{nullptr, 0};
-
-/** A program and where its run is. */
-struct Run {
-  Program program;
-  uint32_t phase;
-};
 
 }  // namespace
 
@@ -36,22 +31,30 @@ QUAVER_EXPORT(run_bytes) size_t run_bytes(const double* image, size_t length) {
 }
 
 /** Loads the image into `memory`; null when it was refused, see `error_reason`. */
-QUAVER_EXPORT(load) Run* load(void* memory, const double* image, size_t length, const Block* blocks, uint32_t count) {
+QUAVER_EXPORT(load) Run* load(void* memory, uint32_t threads, const double* image, size_t length, const Block* blocks,
+                              uint32_t count) {
   Run* run = static_cast<Run*>(memory);
   run->phase = 0;
   uint8_t* rest = static_cast<uint8_t*>(memory) + (sizeof(Run) + 63) / 64 * 64;
-  error = load_program(run->program, rest, *quaver_kernels_simd128(), 1, image, length, blocks, count);
+  error = load_program(run->program, rest, *quaver_kernels_simd128(), threads, image, length, blocks, count);
   return error.reason ? nullptr : run;
 }
 QUAVER_EXPORT(error_reason) const char* error_reason() { return error.reason; }
 QUAVER_EXPORT(error_instruction) uint32_t error_instruction() { return error.instruction; }
 
+/** Of each thread. */
 QUAVER_EXPORT(scratch_bytes) size_t scratch_bytes(const Run* run) { return run->program.scratch_bytes; }
 
-/** Begins a run; `seconds` f64[instructions] for times, or null. */
-QUAVER_EXPORT(begin) void begin(Run* run, void* scratch) {
+/** Gives scratch for all threads; and `seconds` f64[instructions], which times are added to, or null. */
+QUAVER_EXPORT(equip) void equip(Run* run, void* scratch, double* seconds) {
   run->program.scratch = static_cast<uint8_t*>(scratch);
-  run->program.stop = 0;
+  run->program.seconds = seconds;
+  run->program.clock = [] { return quaver_now(); };
+}
+
+/** Makes a run ready. */
+QUAVER_EXPORT(begin) void begin(Run* run) {
+  __atomic_store_n(&run->program.stop, 0, __ATOMIC_RELEASE);
   run->phase = 0;
   begin_run(run->program);
 }
@@ -66,6 +69,9 @@ QUAVER_EXPORT(step) uint32_t step(Run* run, double budget) {
   }
   return run->phase < program.phase_count && !program.stop;
 }
+
+/** Makes a run that threads are at end early. */
+QUAVER_EXPORT(stop) void stop(Run* run) { __atomic_store_n(&run->program.stop, 1, __ATOMIC_RELEASE); }
 
 QUAVER_EXPORT(failure_code) uint32_t failure_code(const Run* run) { return run->program.failure.code; }
 QUAVER_EXPORT(failure_instruction) uint32_t failure_instruction(const Run* run) {

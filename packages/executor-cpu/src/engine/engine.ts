@@ -45,6 +45,8 @@ export interface Engine {
   /** The instruction set: avx512bf16, avx512, avx2, neon, portable, simd128. */
   readonly isa: string;
   readonly threads: number;
+  /** What the details of the device tell beyond these. */
+  readonly details?: Readonly<Record<string, string>>;
   /** Bytes that one piece of memory, and all together, may have. */
   readonly maxBytes: number;
   /** The code of an op. @throws QuaverError `kernel-unknown` */

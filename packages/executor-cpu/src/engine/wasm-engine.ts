@@ -1,4 +1,7 @@
-/** @file The WebAssembly engine: instructions run on this thread, in slices, with turns for the event loop. */
+/**
+ * @file The WebAssembly engine. With threads, workers run the instructions; without, they run on this thread, in slices, with
+ * turns for the event loop.
+ */
 import { TurnClock, throwIfAborted } from '@quaver/executor';
 import { QuaverError } from '@quaver/numerics';
 import {
@@ -9,9 +12,11 @@ import {
   type LoadedCode,
   type RunFailure,
 } from './engine.ts';
-import { loadWasm, type WasmModule } from './load-wasm.ts';
+import { loadThreadedWasm, loadWasm, type Wasm } from './load-wasm.ts';
 import type { WasmExports } from './wasm-exports.ts';
 import { WasmHeap } from './wasm-heap.ts';
+import { WasmTeam } from './wasm-team.ts';
+import { whyNoThreads } from './wasm-thread.ts';
 
 /** What a slice costs, in the units of `native/program/op.h`: some milliseconds. */
 const sliceCost = 1e7;
@@ -39,39 +44,65 @@ class WasmMemory implements EngineMemory {
   }
 }
 
+/** What a program has of the heap. */
+interface CodeMemory {
+  readonly program: WasmMemory;
+  readonly scratch: WasmMemory;
+  readonly seconds: WasmMemory | undefined;
+}
+
 class WasmCode implements LoadedCode {
   readonly #wasm: WasmExports;
+  readonly #team: WasmTeam | undefined;
   readonly #run: number;
-  readonly #own: readonly WasmMemory[];
-  readonly #scratch: WasmMemory;
-  readonly #seconds: number[];
+  readonly #memory: CodeMemory;
 
-  constructor(wasm: WasmExports, run: number, own: readonly WasmMemory[], scratch: WasmMemory, instructions: number) {
+  constructor(wasm: WasmExports, team: WasmTeam | undefined, run: number, memory: CodeMemory) {
     this.#wasm = wasm;
+    this.#team = team;
     this.#run = run;
-    this.#own = own;
-    this.#scratch = scratch;
-    this.#seconds = new Array(instructions).fill(0);
+    this.#memory = memory;
+    wasm.equip(run, memory.scratch.pointer, memory.seconds?.pointer ?? 0);
   }
 
   async run(signal: AbortSignal | undefined): Promise<RunFailure | undefined> {
-    const { begin, step } = this.#wasm;
+    throwIfAborted(signal);
+    this.#wasm.begin(this.#run);
+    if (this.#team) await this.#runOn(this.#team, signal);
+    else await this.#runHere(signal);
+    const failure = this.#failure();
+    // A run that was stopped may have ended anywhere.
+    if (!failure) throwIfAborted(signal);
+    return failure;
+  }
+
+  seconds(): readonly number[] {
+    const bytes = this.#memory.seconds?.bytes();
+    return bytes ? [...new Float64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8)] : [];
+  }
+
+  release(): void {
+    const { program, scratch, seconds } = this.#memory;
+    for (const memory of [program, scratch, seconds]) memory?.release();
+  }
+
+  async #runOn(team: WasmTeam, signal: AbortSignal | undefined): Promise<void> {
+    const stop = () => this.#wasm.stop(this.#run);
+    signal?.addEventListener('abort', stop, { once: true });
+    try {
+      await team.run(this.#run);
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
+  }
+
+  async #runHere(signal: AbortSignal | undefined): Promise<void> {
     const clock = new TurnClock();
-    begin(this.#run, this.#scratch.pointer);
-    while (step(this.#run, sliceCost)) {
+    while (this.#wasm.step(this.#run, sliceCost)) {
       if (!clock.isDue) continue;
       await clock.turn();
       throwIfAborted(signal);
     }
-    return this.#failure();
-  }
-
-  seconds(): readonly number[] {
-    return this.#seconds;
-  }
-
-  release(): void {
-    for (const memory of [...this.#own, this.#scratch]) memory.release();
   }
 
   #failure(): RunFailure | undefined {
@@ -85,25 +116,52 @@ class WasmCode implements LoadedCode {
   }
 }
 
+/** Ends the threads of engines that nobody closed. */
+const forgotten = new FinalizationRegistry<WasmTeam>((team) => void team.close());
+
 export class WasmEngine implements Engine {
   readonly isa = 'simd128';
-  readonly threads = 1;
-  readonly maxBytes: number = 2 ** 32 - 65536;
+  readonly threads: number;
+  readonly maxBytes: number;
+  readonly details: Readonly<Record<string, string>>;
   readonly #wasm: WasmExports;
   readonly #heap: WasmHeap;
+  readonly #team: WasmTeam | undefined;
   readonly #codes: ReadonlyMap<string, number>;
 
-  private constructor({ memory, exports }: WasmModule) {
+  private constructor({ exports, maxBytes }: Wasm, heap: WasmHeap, team: WasmTeam | undefined, shortage?: string) {
+    this.threads = team?.threads ?? 1;
+    this.maxBytes = maxBytes;
+    this.details = shortage === undefined ? {} : { why_fewer_threads: shortage };
     this.#wasm = exports;
-    this.#heap = new WasmHeap(memory, exports.__heap_base.value);
+    this.#heap = heap;
+    this.#team = team;
+    if (team) forgotten.register(this, team);
     this.#codes = new Map(
       Array.from({ length: exports.op_count() }, (_, code) => [this.#text(exports.op_name(code)), code]),
     );
   }
 
-  /** @throws QuaverError `wasm-simd-missing`, `kernels-not-found` */
-  static async open(): Promise<WasmEngine> {
-    return new WasmEngine(await loadWasm());
+  /**
+   * With so many threads, or as many as there can be: a detail tells why there are fewer.
+   * @throws QuaverError `wasm-simd-missing`, `kernels-not-found`
+   */
+  static async open(threads = 1): Promise<WasmEngine> {
+    const reason = threads > 1 ? whyNoThreads() : undefined;
+    if (threads === 1 || reason !== undefined) return WasmEngine.#openAlone(reason);
+    try {
+      const wasm = await loadThreadedWasm();
+      const heap = new WasmHeap(wasm.memory, wasm.exports.__heap_base.value);
+      const team = await WasmTeam.open(wasm, heap, threads);
+      return new WasmEngine(wasm, heap, team, team.shortage);
+    } catch (error) {
+      return WasmEngine.#openAlone((error as Error).message);
+    }
+  }
+
+  static async #openAlone(reason: string | undefined): Promise<WasmEngine> {
+    const wasm = await loadWasm();
+    return new WasmEngine(wasm, new WasmHeap(wasm.memory, wasm.exports.__heap_base.value), undefined, reason);
   }
 
   opCode(name: string): number {
@@ -126,18 +184,25 @@ export class WasmEngine implements Engine {
     return new WasmMemory(this.#heap, byteLength);
   }
 
-  load(image: Float64Array, memories: readonly EngineMemory[]): LoadedCode {
+  load(image: Float64Array, memories: readonly EngineMemory[], profile: boolean): LoadedCode {
     const source = this.allocate(image.byteLength);
     const blocks = this.allocate(Math.max(1, memories.length) * blockBytes);
     const own: WasmMemory[] = [];
     try {
       source.bytes().set(new Uint8Array(image.buffer, image.byteOffset, image.byteLength));
       this.#writeBlocks(blocks, memories as readonly WasmMemory[]);
-      const program = this.allocate(this.#wasm.run_bytes(source.pointer, image.length));
-      own.push(program);
-      const run = this.#wasm.load(program.pointer, source.pointer, image.length, blocks.pointer, memories.length);
+      const take = (byteLength: number) => {
+        const memory = this.allocate(byteLength);
+        own.push(memory);
+        return memory;
+      };
+      const program = take(this.#wasm.run_bytes(source.pointer, image.length) >>> 0);
+      const { length } = memories;
+      const run = this.#wasm.load(program.pointer, this.threads, source.pointer, image.length, blocks.pointer, length);
       if (run === 0) throw this.#refused();
-      return new WasmCode(this.#wasm, run, own, this.allocate(this.#wasm.scratch_bytes(run) >>> 0), image[0]!);
+      const scratch = take((this.#wasm.scratch_bytes(run) >>> 0) * this.threads);
+      const seconds = profile ? take(8 * image[0]!) : undefined;
+      return new WasmCode(this.#wasm, this.#team, run, { program, scratch, seconds });
     } catch (error) {
       for (const memory of own) memory.release();
       throw error;
@@ -149,6 +214,7 @@ export class WasmEngine implements Engine {
 
   async close(): Promise<void> {
     // The memory goes with the last reference to the module.
+    await this.#team?.close();
   }
 
   #writeBlocks(target: WasmMemory, memories: readonly WasmMemory[]): void {
@@ -168,6 +234,7 @@ export class WasmEngine implements Engine {
 
   #text(pointer: number): string {
     const { bytes } = this.#heap;
-    return new TextDecoder().decode(bytes.subarray(pointer, bytes.indexOf(0, pointer)));
+    // A copy: decoders refuse shared memory.
+    return new TextDecoder().decode(bytes.slice(pointer, bytes.indexOf(0, pointer)));
   }
 }

@@ -1,5 +1,6 @@
 import type { OpDefinition } from '../op.ts';
 import { OpRegistry } from '../registry.ts';
+import { adamwStep } from './adamw-step.ts';
 import { amax } from './amax.ts';
 import { attention } from './attention.ts';
 import { biasAdd } from './bias-add.ts';
@@ -25,6 +26,7 @@ import { reshape } from './reshape.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { rope } from './rope.ts';
 import { scaledDot } from './scaled-dot.ts';
+import { scatterAdd } from './scatter-add.ts';
 import { select } from './select.ts';
 import { silu } from './silu.ts';
 import { slice } from './slice.ts';
@@ -38,7 +40,7 @@ const primitives: readonly OpDefinition[] = [
   ...[add, subtract, multiply, divide, maximum, minimum],
   ...[compare, and, or, not, select],
   ...[broadcastInDim, reshape, transpose, slice, concatenate],
-  ...[reduce, dotGeneral, gather, dynamicUpdateSlice],
+  ...[reduce, dotGeneral, gather, scatterAdd, dynamicUpdateSlice],
   ...[amax, computeScale, quantize, dequantize, scaledDot],
 ];
 
@@ -46,6 +48,7 @@ const composites: readonly OpDefinition[] = [
   ...[softmax, logSoftmax, logSoftmaxGather],
   ...[silu, swiglu, rmsNorm, rope, biasAdd],
   ...[attention, dynamicQuantize],
+  adamwStep,
 ];
 
 /** Every op of the `core` domain. */
