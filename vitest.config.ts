@@ -13,7 +13,13 @@ const project =
   (name: string): TestProjectInlineConfiguration => ({
     resolve: { conditions },
     ssr: { resolve: { conditions } },
-    test: { name, root: fileURLToPath(new URL(name, packages)), include: [include], testTimeout: 120_000 },
+    test: {
+      name,
+      root: fileURLToPath(new URL(name, packages)),
+      include: [include],
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+    },
   });
 
 export const workspace = (include: string): ViteUserConfig =>

@@ -31,7 +31,8 @@ function readArguments() {
     },
   });
   const runs = Number(values.runs);
-  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs is ${values.runs}, expected a whole number above 0`);
+  if (!Number.isInteger(runs) || runs < 1)
+    throw new RangeError(`--runs is ${values.runs}, expected a whole number above 0`);
   return { ...values, runs, selected: selectLines(values.only.flatMap((ids) => ids.split(','))) };
 }
 
@@ -103,8 +104,7 @@ try {
   await main();
 } catch (error) {
   killContestants();
-  console.error(
-    error.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' || !error.stack ? `${error.message}\n${usage}` : error.stack,
-  );
-  process.exitCode = 2;
+  const wrongArguments = error.code?.startsWith('ERR_PARSE_ARGS') || error instanceof RangeError;
+  console.error(wrongArguments ? `${error.message}\n${usage}` : error.stack);
+  process.exitCode = wrongArguments ? 2 : 1;
 }

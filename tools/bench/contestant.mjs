@@ -3,6 +3,9 @@ import { fork } from 'node:child_process';
 import path from 'node:path';
 import { toolEnv } from '../process.mjs';
 
+/** A measurement that takes longer never ends: spinning threads on a busy machine can starve each other. */
+const LIMIT_MINUTES = 10;
+
 const running = new Set();
 
 /** Ends all children at once. */
@@ -34,7 +37,14 @@ export async function openContestant({ module, options = {}, env = {} }) {
     });
   const ended = new Promise((resolve) => child.on('exit', resolve));
   const contestant = {
-    measure: (what) => call('measure', { what }),
+    async measure(what) {
+      const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MINUTES * 60_000);
+      try {
+        return await call('measure', { what });
+      } finally {
+        clearTimeout(timer);
+      }
+    },
     details: () => call('details'),
     async close() {
       await call('close').catch(() => undefined);

@@ -96,6 +96,7 @@ export async function proseTokens() {
   mkdirSync(folder, { recursive: true });
   const file = path.join(folder, `prose.${key('generate', 'models')}.json`);
   if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8'));
+  for (const old of readdirSync(folder)) if (/^prose\..*\.json$/.test(old)) rmSync(path.join(folder, old));
   await using imported = await importModelFile(await checkpointFile());
   const tokens = (await Tokenizer.fromModule(imported.module)).encode(prose());
   writeFileSync(`${file}.${process.pid}.partial`, JSON.stringify(tokens));

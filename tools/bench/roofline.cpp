@@ -1,16 +1,14 @@
 // What this machine can do at most: memory bandwidth far past the caches, and the peak of fused multiply-adds, on 1 … N threads.
 // A Node-API addon, so that the figures come from the process in which the measured program runs. x86-64 with run-time dispatch
 // (AVX-512, AVX2, portable); other processors get the portable loops.
+// Without the C++ library: building that takes longer than everything else.
 #include <node_api.h>
-
-#include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <thread>
-#include <vector>
+#include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -19,7 +17,15 @@
 
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+constexpr int maxThreads = 256;
+
+double now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+double larger(double a, double b) { return a > b ? a : b; }
 
 // Results go here, so that no compiler drops the work.
 volatile uint64_t sink;
@@ -90,13 +96,18 @@ __attribute__((target("avx512f"))) void prefetchingReadAvx512(const char* from, 
 }
 #endif
 
-// The fastest way to read differs between processors: all that run here are tried, and the best counts.
-std::vector<void (*)(const char*, size_t)> readers() {
+using Reader = void (*)(const char*, size_t);
+
+// The fastest way to read differs between processors: all that run here are tried, and the best counts. Null after the last.
+const Reader* readers() {
 #if defined(__x86_64__)
-  if (isa.avx512) return {readAvx512, prefetchingReadAvx512, readAvx2};
-  if (isa.avx2) return {readAvx2};
+  static const Reader with512[] = {readAvx512, prefetchingReadAvx512, readAvx2, nullptr};
+  static const Reader with256[] = {readAvx2, nullptr};
+  if (isa.avx512) return with512;
+  if (isa.avx2) return with256;
 #endif
-  return {readPortable};
+  static const Reader anywhere[] = {readPortable, nullptr};
+  return anywhere;
 }
 
 // ── multiplying and adding ───────────────────────────────────────────────────────────────────────────────────────────
@@ -169,28 +180,46 @@ double (*fma())() {
 
 // ── several threads ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-// Seconds from the moment all threads may start until the last has ended. The caller is thread 0.
+struct Start {
+  int threads;
+  int ready = 0, done = 0;
+  bool go = false;
+};
+
+template <typename Work>
+struct Helper {
+  Start* start;
+  Work* work;
+  int index;
+  pthread_t thread;
+  static void* run(void* argument) {
+    Helper* self = static_cast<Helper*>(argument);
+    __atomic_add_fetch(&self->start->ready, 1, __ATOMIC_ACQ_REL);
+    while (!__atomic_load_n(&self->start->go, __ATOMIC_ACQUIRE)) sched_yield();
+    (*self->work)(self->index);
+    __atomic_add_fetch(&self->start->done, 1, __ATOMIC_ACQ_REL);
+    return nullptr;
+  }
+};
+
+// Seconds from the moment all threads may start until the last has ended, or infinity. The caller is thread 0.
 template <typename Work>
 double together(int threads, Work work) {
-  std::atomic<int> ready{0}, done{0};
-  std::atomic<bool> go{false};
-  std::vector<std::thread> others;
-  for (int t = 1; t < threads; t++) {
-    others.emplace_back([&, t] {
-      ready++;
-      while (!go) std::this_thread::yield();
-      work(t);
-      done++;
-    });
+  Start start{threads};
+  static Helper<Work> helpers[maxThreads];
+  int others = 0;
+  for (; others < threads - 1; others++) {
+    helpers[others] = {&start, &work, others + 1, {}};
+    if (pthread_create(&helpers[others].thread, nullptr, Helper<Work>::run, &helpers[others])) break;
   }
-  while (ready < threads - 1) std::this_thread::yield();
-  const double start = now();
-  go = true;
+  while (__atomic_load_n(&start.ready, __ATOMIC_ACQUIRE) < others) sched_yield();
+  const double from = now();
+  __atomic_store_n(&start.go, true, __ATOMIC_RELEASE);
   work(0);
-  while (done < threads - 1) std::this_thread::yield();
-  const double seconds = now() - start;
-  for (std::thread& thread : others) thread.join();
-  return seconds;
+  while (__atomic_load_n(&start.done, __ATOMIC_ACQUIRE) < others) sched_yield();
+  const double seconds = now() - from;
+  for (int i = 0; i < others; i++) pthread_join(helpers[i].thread, nullptr);
+  return others == threads - 1 ? seconds : __builtin_inf();
 }
 
 // The best of the tries that fit into `seconds`, three at least: anything that disturbs makes a machine slower, never faster.
@@ -198,7 +227,7 @@ template <typename Try>
 double best(double seconds, Try once) {
   double rate = 0;
   const double end = now() + seconds;
-  for (int i = 0; i < 3 || now() < end; i++) rate = std::max(rate, once());
+  for (int i = 0; i < 3 || now() < end; i++) rate = larger(rate, once());
   return rate;
 }
 
@@ -208,10 +237,10 @@ struct Memory {
   size_t bytes = 0;
   char* get(size_t wanted) {
     if (bytes >= wanted) return data;
-    std::free(data);
-    data = static_cast<char*>(std::aligned_alloc(2 << 20, wanted));
+    free(data);
+    data = static_cast<char*>(aligned_alloc(2 << 20, wanted));
     bytes = data ? wanted : 0;
-    if (data) std::memset(data, 1, wanted);
+    if (data) memset(data, 1, wanted);
     return data;
   }
 };
@@ -224,13 +253,15 @@ double readBandwidth(size_t bytes, int threads, double seconds) {
   const size_t part = perThread(bytes, threads);
   const char* from = source.get(padded(bytes));
   if (!from) return 0;
+  const Reader* ways = readers();
+  int count = 0;
+  while (ways[count]) count++;
   double rate = 0;
-  const auto ways = readers();
-  for (const auto read : ways) {
-    rate = std::max(rate, best(seconds / ways.size(), [&] {
-                      return static_cast<double>(part * threads) /
-                             together(threads, [&](int t) { read(from + t * part, part); });
-                    }));
+  for (int i = 0; i < count; i++) {
+    rate = larger(rate, best(seconds / count, [&] {
+                    return static_cast<double>(part * threads) /
+                           together(threads, [&](int t) { ways[i](from + t * part, part); });
+                  }));
   }
   return rate;
 }
@@ -243,16 +274,16 @@ double copyBandwidth(size_t bytes, int threads, double seconds) {
   if (!from || !to) return 0;
   return best(seconds, [&] {
     return 2.0 * part * threads /
-           together(threads, [&](int t) { std::memcpy(to + t * part, from + t * part, part); });
+           together(threads, [&](int t) { memcpy(to + t * part, from + t * part, part); });
   });
 }
 
 double peak(double (*work)(), int threads, double seconds) {
   return best(seconds, [&] {
-    std::vector<double> operations(threads);
+    double operations[maxThreads] = {};
     const double took = together(threads, [&](int t) { operations[t] = work(); });
     double sum = 0;
-    for (const double count : operations) sum += count;
+    for (int t = 0; t < threads; t++) sum += operations[t];
     return sum / took;
   });
 }
@@ -275,7 +306,7 @@ napi_value number(napi_env env, double value) {
   return result;
 }
 
-int threadCount(double value) { return std::max(1, std::min(256, static_cast<int>(value))); }
+int threadCount(double value) { return value < 1 ? 1 : value > maxThreads ? maxThreads : static_cast<int>(value); }
 
 napi_value readCall(napi_env env, napi_callback_info info) {
   const Arguments a(env, info);

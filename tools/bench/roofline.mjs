@@ -10,7 +10,7 @@ import path from 'node:path';
 import { root } from '../process.mjs';
 
 const COMPILER = 'ziglang==0.17.1';
-const FLAGS = ['-std=c++17', '-O3', '-fPIC', '-shared', '-Wall', '-Wextra', '-Werror'];
+const FLAGS = '-std=c++17 -O3 -fPIC -shared -fno-exceptions -fno-rtti -nostdlib++ -Wall -Wextra -Werror'.split(' ');
 
 const source = path.join(import.meta.dirname, 'roofline.cpp');
 const venv = path.join(root, '.venv');

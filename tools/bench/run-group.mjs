@@ -1,4 +1,5 @@
 /** @file Measures the lines of one group: everything takes turns, run by run, and medians are compared. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openContestant } from './contestant.mjs';
 import { median } from './statistics.mjs';
 
@@ -51,6 +52,8 @@ export async function runGroup(lines, { runs, say }) {
       const order = run % 2 ? measurements : measurements.toReversed();
       for (const measurement of order) {
         say(`${run === 0 ? 'warm-up' : `run ${run} of ${wanted}`}: ${measurement.module} ${measurement.what}`);
+        // Threads that wait for more work by spinning have stopped by then.
+        await sleep(100);
         const value = await contestants.measure(measurement);
         if (run > 0) samples.get(keyOf(measurement)).push(value);
       }

@@ -3,7 +3,7 @@
  * started `npm test`, not the pinned one), from the command line, and in a browser bundle. Then the SDK alone, with and without
  * the optional package of this platform. Needs pack-check/lint.mjs first.
  */
-import { cpSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, lstatSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,9 @@ import { platformPackages, publishedPackages, tarballOf } from './packed.mjs';
 
 const packages = publishedPackages();
 const platforms = platformPackages();
-const folder = mkdtempSync(path.join(tmpdir(), 'quaver-consumer-'));
+const scratch = mkdtempSync(path.join(tmpdir(), 'quaver-consumer-'));
+/** Beside the folder of the SDK alone: what is installed in one is not to be found from the other. */
+const folder = path.join(scratch, 'everything');
 const hostNode = process.env.QUAVER_HOST_NODE ?? process.execPath;
 
 /** The user's environment: the checkout's tools off PATH, and nothing that npm tells the scripts which it runs. */
@@ -68,8 +70,7 @@ async function engineOn(node, cwd) {
 
 async function testSdkAlone(cwd) {
   const host = platforms.find(({ isHost }) => isHost);
-  mkdirSync(cwd);
-  cpSync(path.join(folder, 'engine.mjs'), path.join(cwd, 'engine.mjs'));
+  cpSync(path.join(folder, 'engine.mjs'), path.join(cwd, 'engine.mjs'), { recursive: true });
   writeFileSync(path.join(cwd, 'package.json'), JSON.stringify(consumerManifest(['@quaver/sdk']), null, 2));
   await test(`npm install @quaver/sdk takes less than ${mostMegabytes} MB`, async () => {
     await install(cwd);
@@ -138,10 +139,10 @@ if (counts.failed === 0) {
     if (printed.some((each) => each !== version)) throw new Error(`expected ${version}, found: ${printed.join(', ')}`);
   });
   await test('a browser bundle of the portable packages runs without Node', () => runBundle(folder));
-  await testSdkAlone(path.join(folder, 'sdk-alone'));
+  await testSdkAlone(path.join(scratch, 'sdk'));
 }
 
-if (counts.failed === 0) rmSync(folder, { recursive: true, force: true });
-else console.log(`The consumer is kept in ${folder}`);
+if (counts.failed === 0) rmSync(scratch, { recursive: true, force: true });
+else console.log(`The consumers are kept in ${scratch}`);
 if (process.env.QUAVER_TOTALS) writeFileSync(process.env.QUAVER_TOTALS, JSON.stringify(counts));
 process.exitCode = counts.failed ? 1 : 0;

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { names, quaver, quaverJson, removeFolder, temporaryFolder, tinyCheckpoint } from './run-quaver.ts';
@@ -34,23 +35,63 @@ it('--version is the version of the package', async () => {
   expect(await quaver(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
 });
 
+interface Doctor {
+  readonly settings: Readonly<Record<string, string>>;
+  readonly executors: readonly {
+    readonly id: string;
+    readonly devices: readonly { readonly id: string; readonly details: Readonly<Record<string, string | number>> }[];
+    readonly error?: string;
+    readonly hint?: string;
+  }[];
+  readonly hub?: object;
+}
+
+const doctor = (env: Readonly<Record<string, string>>) =>
+  quaverJson<Doctor>(['doctor'], { env: { QUAVER_CPU_ISA: '', QUAVER_THREADS: '', ...env } });
+
 it('doctor names the executors, their devices and the cache', async () => {
   const env = { QUAVER_CACHE: path.join(folder, 'no-cache') };
-  const report = await quaverJson<{ executors: { id: string; devices: object[] }[]; hub?: object }>(['doctor'], {
-    env,
-  });
+  const report = await doctor(env);
   expect(report).toMatchObject({
     node: process.versions.node,
+    settings: {},
     cache: { path: env.QUAVER_CACHE, exists: false, bytes: 0 },
   });
-  expect(report.executors.map(({ id, devices }) => [id, devices.length])).toEqual([
-    ['cpu', 1],
-    ['reference', 1],
-    ['null', 1],
+  expect(report.executors.map(({ id, devices }) => [id, devices.map((device) => device.id)])).toEqual([
+    ['cpu', ['native', 'wasm']],
+    ['reference', ['reference']],
+    ['null', ['null']],
   ]);
   expect(report.hub).toBeUndefined();
+  const { isa, isas, addon, threads, threads_from } = report.executors[0]!.devices[0]!.details;
+  expect(String(isas).split(', ')[0]).toBe(isa);
+  expect(path.basename(String(addon))).toBe('quaver.node');
+  expect([threads, threads_from]).toEqual([availableParallelism(), 'the processors that this process may use']);
   const { stdout } = await quaver(['doctor'], { env });
   expect(stdout).toContain('WebAssembly');
+  expect(stdout).toContain(`addon: ${addon}\n`);
+});
+
+it('doctor shows the settings and what they do', async () => {
+  const { settings, executors } = await doctor({ QUAVER_CPU_ISA: 'portable', QUAVER_THREADS: '3' });
+  expect(settings).toEqual({ QUAVER_CPU_ISA: 'portable', QUAVER_THREADS: '3' });
+  const details = { isa: 'portable', threads: 3, threads_from: 'QUAVER_THREADS' };
+  expect(executors[0]!.devices[0]).toMatchObject({ id: 'native', details });
+  const wasm = (await doctor({ QUAVER_CPU_ISA: 'wasm' })).executors[0]!.devices;
+  expect(wasm).toMatchObject([{ id: 'wasm', details: { why_not_native: 'QUAVER_CPU_ISA is wasm' } }]);
+});
+
+it.each([
+  [{ QUAVER_CPU_ISA: 'mmx' }, "QUAVER_CPU_ISA is 'mmx'", 'portable'],
+  [{ QUAVER_THREADS: 'many' }, "QUAVER_THREADS is 'many'", 'Leave it out'],
+])('doctor says what is wrong with %j, and goes on', async (env: Record<string, string>, error, hint) => {
+  const { executors } = await doctor(env);
+  expect(executors[0]).toMatchObject({ id: 'cpu', devices: [] });
+  expect(executors[0]!.error).toContain(error);
+  expect(executors[0]!.hint).toContain(hint);
+  expect(executors[1]!.devices.length).toBe(1);
+  const { code, stdout } = await quaver(['doctor'], { env });
+  expect([code, stdout]).toEqual([0, expect.stringContaining(`not usable: ${error}`)]);
 });
 
 it('doctor --online says why the hub is out of reach', async () => {

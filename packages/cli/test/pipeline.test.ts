@@ -282,6 +282,37 @@ describe('parity', () => {
   });
 });
 
+describe('how an executor computes', () => {
+  const generate = ['generate', compiled, '-n', '4', '--prompt', 'Hi'];
+
+  it('any number of threads gives the same bits', async () => {
+    const [one, three] = await Promise.all(
+      ['1', '3'].map((threads) => quaverJson<Generated>([...generate, '--threads', threads])),
+    );
+    expect(three!.logprobs).toEqual(one!.logprobs);
+  });
+
+  it('sums in any order still predict the text, and promise nothing', async () => {
+    const args = ['eval', 'perplexity', compiled, '--text', at('text.txt')];
+    const [canonical, fast] = await Promise.all(
+      ['canonical', 'fast'].map((order) => quaverJson<Perplexity>([...args, '--reduction', order])),
+    );
+    expect(fast!.nll).toBeCloseTo(canonical!.nll, 1);
+    const { code } = await quaver(['parity', compiled, '--tokens', '8', '--reduction', 'fast']);
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    [['--threads', '0'], 2, 'usage'],
+    [['--threads', 'all'], 2, 'usage'],
+    [['--reduction', 'loose'], 2, 'usage'],
+    [['--threads', '100000'], 1, 'executor-option'],
+  ])('%j is refused', async (flags, exitCode, errorCode) => {
+    const { code, stdout } = await quaver([...generate, ...flags, '--json']);
+    expect([code, JSON.parse(stdout).error.code]).toEqual([exitCode, errorCode]);
+  });
+});
+
 describe('export', () => {
   it('writes the codes and scales of the module, readable as a checkpoint', async () => {
     const output = at('exported');

@@ -52,7 +52,7 @@ export class CpuBuffer implements DeviceBuffer {
     this.byteLength = byteLength;
     this.usage = usage;
     // Parameters get memory when they are written; what can never fit is refused now.
-    if (byteLength > engine.maxBytes) throw outOfMemory(byteLength, engine.maxBytes);
+    if (!(byteLength <= engine.maxBytes)) throw outOfMemory(byteLength, engine.maxBytes);
     this.#raw = new MadeForm((form) => this.#unpack(form), this.isParameter ? undefined : engine.allocate(byteLength));
   }
 

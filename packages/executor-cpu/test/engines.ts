@@ -12,12 +12,13 @@ export interface EngineKind {
   open(): Promise<Engine>;
 }
 
-export const addon: Addon = requireAddon();
+export const { addon, path: addonPath }: { readonly addon: Addon; readonly path: string } = requireAddon();
 export const isas: readonly string[] = addon.isas();
 
 export const engineKinds: readonly EngineKind[] = [
   ...isas.flatMap((isa) => [1, 3].map((threads) => nativeKind(isa, threads))),
-  { name: 'wasm', open: () => WasmEngine.open() },
+  wasmKind(1),
+  wasmKind(3),
 ];
 
 export function nativeKind(isa: string, threads: number): EngineKind {
@@ -25,12 +26,24 @@ export function nativeKind(isa: string, threads: number): EngineKind {
   return { name, open: async () => openNative(threads, isa) };
 }
 
+function wasmKind(threads: number): EngineKind {
+  const name = `wasm, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+  return {
+    name,
+    open: async () => {
+      const engine = await WasmEngine.open(threads);
+      if (engine.threads !== threads) throw new Error(`WebAssembly has ${engine.threads} threads, not ${threads}`);
+      return engine;
+    },
+  };
+}
+
 export function openNative(threads: number, isa: string = isas[0]!): NativeEngine {
   return new NativeEngine(addon, { isa, threads, maxBytes: 2 ** 34 });
 }
 
-function requireAddon(): Addon {
+function requireAddon() {
   const search = findAddon();
-  if (search.addon) return search.addon;
+  if (search.addon) return search;
   throw new Error(`the native engine is missing: ${search.reason}. Build it: node tools/build-native.mjs --required`);
 }

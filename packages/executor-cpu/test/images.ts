@@ -32,6 +32,7 @@ export function samplesOf(engine: Engine): readonly Sample[] {
   const staged = engine.stagedBytes('f8e5m2', 'f8e4m3fn', 3, 300);
   const plainStaged = engine.stagedBytes('f32', 'f32', 9, 40);
   const plainPacked = engine.packedBytes('f32', 40, 40);
+  /** f32 of 5 rows of 30. */
   const rows = 4 * 5 * 30;
   return [
     { op: 'pack', bytes: [70 * 33 * 2, bf16Packed], numbers: [1, 70, 33, 33, 1] },
@@ -81,6 +82,12 @@ export function samplesOf(engine: Engine): readonly Sample[] {
     { op: 'gather', bytes: [2 * 6 * 10, 4 * 2 * 3, 2 * 3 * 10], numbers: [2, 3, 6, 10] },
     { op: 'gather_packed', bytes: [bf16Packed, 4 * 4, 4 * 33 * 2], numbers: [1, 4, 70, 33, 1] },
     { op: 'update_slice', bytes: [2 * 6 * 5, 2 * 3 * 5, 4 * 2, 2 * 6 * 5], numbers: [2, 6, 3, 5] },
+    { op: 'scatter_add', bytes: [4 * 6 * 70, 4 * 4, 4 * 4 * 70, 4 * 6 * 70], numbers: [6, 4, 70] },
+    {
+      op: 'adamw',
+      bytes: [rows, rows, rows, rows, 4, 4, 4, rows, rows, rows],
+      numbers: [5, 30, 0.9, 0.1, 0.999, 0.001, 1e-8, 0.01],
+    },
     {
       op: 'strided_copy',
       bytes: [2 * (1 + 9 + 2 * 3 + 4 + 5), 2 * (1 + 12 + 2 * 4 + 1)],

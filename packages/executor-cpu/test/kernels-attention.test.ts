@@ -256,8 +256,12 @@ describe.each(engineKinds)('$name', (kind) => {
       }
       for (const head of [0, 1, 2, 3, 4, 5]) {
         const kvHead = Math.floor(head / 3);
-        const pick = <Raw extends Uint8Array | Uint16Array | Float32Array>(raw: Raw, heads: number, which: number, d: number) =>
-          raw.filter((_, i) => Math.floor(i / d) % heads === which) as Raw;
+        const pick = <Raw extends Uint8Array | Uint16Array | Float32Array>(
+          raw: Raw,
+          heads: number,
+          which: number,
+          d: number,
+        ) => raw.filter((_, i) => Math.floor(i / d) % heads === which) as Raw;
         const alone = {
           ...args,
           qHeads: 1,
@@ -298,23 +302,26 @@ describe.each(engineKinds)('$name', (kind) => {
       expectSameBits(arena.f32(args.out, 3 * 6 * 24), before, 'unwritten keys');
     });
 
-    it.each([true, false])('decodes every E4M3FN code with every E8M0 scale (NaN codes among them: %s)', async (withNaN) => {
-      // One key per sequence has probability 1, so the output is the value itself; −0 becomes +0 in the accumulator.
-      const codes = Uint8Array.from({ length: 256 }, (_, code) => (withNaN || (code & 0x7f) !== 0x7f ? code : 0));
-      const v = new Uint8Array(65536);
-      for (let scale = 0; scale < 256; scale++) v.set(codes, scale * 256);
-      const zeros = arena.put(new Uint8Array(2 * 65536));
-      const vScales = arena.put(Uint8Array.from({ length: 256 }, (_, scale) => scale));
-      const out = arena.bytes(4 * 65536);
-      const shape = { b: 256, t: 1, s: 1, qHeads: 1, kvHeads: 1, d: 256, scale: 1 };
-      const operands = { q: zeros, k: zeros, kScales: zeros, v: arena.put(v), vScales, start: zeros };
-      await arena.kernels.attention({ cache: 'f8e4m3fn', ...shape, ...operands, out });
-      const expected = Float32Array.from(v, (code, i) => {
-        const value = f8e4m3fn.decode(code) * f8e8m0fnu.decode(i >> 8);
-        return flushed(f(value)) + 0;
-      });
-      expectSameBits(arena.f32(out, 65536), expected, 'values');
-    });
+    it.each([true, false])(
+      'decodes every E4M3FN code with every E8M0 scale (NaN codes among them: %s)',
+      async (withNaN) => {
+        // One key per sequence has probability 1, so the output is the value itself; −0 becomes +0 in the accumulator.
+        const codes = Uint8Array.from({ length: 256 }, (_, code) => (withNaN || (code & 0x7f) !== 0x7f ? code : 0));
+        const v = new Uint8Array(65536);
+        for (let scale = 0; scale < 256; scale++) v.set(codes, scale * 256);
+        const zeros = arena.put(new Uint8Array(2 * 65536));
+        const vScales = arena.put(Uint8Array.from({ length: 256 }, (_, scale) => scale));
+        const out = arena.bytes(4 * 65536);
+        const shape = { b: 256, t: 1, s: 1, qHeads: 1, kvHeads: 1, d: 256, scale: 1 };
+        const operands = { q: zeros, k: zeros, kScales: zeros, v: arena.put(v), vScales, start: zeros };
+        await arena.kernels.attention({ cache: 'f8e4m3fn', ...shape, ...operands, out });
+        const expected = Float32Array.from(v, (code, i) => {
+          const value = f8e4m3fn.decode(code) * f8e8m0fnu.decode(i >> 8);
+          return flushed(f(value)) + 0;
+        });
+        expectSameBits(arena.f32(out, 65536), expected, 'values');
+      },
+    );
 
     it('names arguments that do not fit together', async () => {
       const c: Case = { ...base, t: 1, start: Int32Array.of(0, 0) };

@@ -1,5 +1,11 @@
 /** @file The instructions that tests run, by name and with arguments that have names. */
-import { type Fp8Format, formatCode, type KernelFormat, type Reduction, type RunFailure } from '../src/engine/engine.ts';
+import {
+  type Fp8Format,
+  formatCode,
+  type KernelFormat,
+  type Reduction,
+  type RunFailure,
+} from '../src/engine/engine.ts';
 import { reductionCode } from '../src/kernel.ts';
 import type { Arena, At, Call } from './kernels-arena.ts';
 

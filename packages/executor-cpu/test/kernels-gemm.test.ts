@@ -111,11 +111,16 @@ async function expectCase(arena: Arena, c: Case, what: string): Promise<void> {
 }
 
 /** Codes as trained weights have them: nearly normal, hardly a subnormal. */
-const realistic = (format: Fp8Format): Maker => (random) => formats[format].encode(random.normal() * 60);
-const anyFinite = (format: Fp8Format): Maker => (random) => {
-  const code = random.u32() & 0xff;
-  return Number.isFinite(formats[format].decode(code)) ? code : 0;
-};
+const realistic =
+  (format: Fp8Format): Maker =>
+  (random) =>
+    formats[format].encode(random.normal() * 60);
+const anyFinite =
+  (format: Fp8Format): Maker =>
+  (random) => {
+    const code = random.u32() & 0xff;
+    return Number.isFinite(formats[format].decode(code)) ? code : 0;
+  };
 const anyCode: Maker = (random) => random.u32() & 0xff;
 const bf16Codes = {
   realistic: (random: Random) => bf16.encode(random.normal()),
@@ -134,7 +139,11 @@ const f32Values = {
   subnormal: (random: Random) => random.normal() * 2 ** -130,
 };
 
-const shapeOf = (random: Random) => ({ m: random.integer(1, 33), n: random.integer(1, 200), k: random.integer(1, 700) });
+const shapeOf = (random: Random) => ({
+  m: random.integer(1, 33),
+  n: random.integer(1, 200),
+  k: random.integer(1, 700),
+});
 const pickFp8 = (random: Random) => random.pick(['f8e4m3fn', 'f8e5m2'] as const);
 
 const granularities: Readonly<Record<string, Scales>> = {
@@ -204,7 +213,12 @@ const tallCases = once((_: 'all') => {
     makeCase(random, { m: 480, n: 33, k: 140, ...f32 }, f32Values.realistic, f32Values.realistic),
     makeCase(random, { m: 481, n: 65, k: 131, ...f32 }, f32Values.realistic, f32Values.realistic),
     makeCase(random, { m: 961, n: 20, k: 129, ...fp8 }, realisticFp8, realisticFp8, { blockK: 32, blockN: 1 }),
-    makeCase(random, { m: 700, n: 130, k: 5, aFormat: 'bf16', wFormat: 'bf16' }, bf16Codes.realistic, bf16Codes.realistic),
+    makeCase(
+      random,
+      { m: 700, n: 130, k: 5, aFormat: 'bf16', wFormat: 'bf16' },
+      bf16Codes.realistic,
+      bf16Codes.realistic,
+    ),
   ];
 });
 
@@ -240,9 +254,12 @@ describe.each(engineKinds)('$name', (kind) => {
       [-74, -60],
       [50, 63],
     ] as const;
-    it.each([0, 1] as const)('rounds the product of the two scales first, also outside the normal range (%i)', async (i) => {
-      for (const c of roundingCases(binades[i])) await expectCase(arena, c, `2^${binades[i]}`);
-    });
+    it.each([0, 1] as const)(
+      'rounds the product of the two scales first, also outside the normal range (%i)',
+      async (i) => {
+        for (const c of roundingCases(binades[i])) await expectCase(arena, c, `2^${binades[i]}`);
+      },
+    );
 
     it('is exact for every pair of codes', async () => {
       // k = 1: each output is one product, 256 activations × 256 weights.
@@ -253,7 +270,16 @@ describe.each(engineKinds)('$name', (kind) => {
         for (const aFormat of ['f8e4m3fn', 'f8e5m2'] as const) {
           const out = arena.bytes(4 * 65536);
           const shape = { m: 256, n: 256, k: 1, blockK: 128, blockN: 256 };
-          await arena.kernels.gemmFp8({ a: all, packed, aScales: ones, wScales: ones, aFormat, wFormat, ...shape, out });
+          await arena.kernels.gemmFp8({
+            a: all,
+            packed,
+            aScales: ones,
+            wScales: ones,
+            aFormat,
+            wFormat,
+            ...shape,
+            out,
+          });
           const expected = new Float32Array(65536);
           // The accumulator starts at +0, so a product −0 becomes +0.
           for (let i = 0; i < 65536; i++)

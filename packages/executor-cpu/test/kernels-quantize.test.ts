@@ -99,7 +99,10 @@ const byCases = once((name: Fp8Format) => {
     const powers = random.unit() < 0.5;
     const binade = random.pick([0, 0, -120, 100, -149]);
     const scaleCount = (Math.ceil(rows / blockRows) - 1) * scaleStride + columns;
-    const scales = random.f32s(scaleCount, () => (powers ? 1 : 1 + random.unit()) * 2 ** (binade + random.integer(0, 5)));
+    const scales = random.f32s(
+      scaleCount,
+      () => (powers ? 1 : 1 + random.unit()) * 2 ** (binade + random.integer(0, 5)),
+    );
     const scaleOf = (i: number) =>
       scales[Math.floor(Math.floor(i / k) / blockRows) * scaleStride + Math.floor((i % k) / blockColumns)]!;
     const saturate = random.unit() < 0.5;

@@ -58,7 +58,14 @@ const elementary = once((_: 'all') => {
   // The log-softmax of a row [0, y] is −log(1 + exp(y)) for its first element: the kernel's log on (1, 2].
   const y = Float32Array.from({ length: 1 << 17 }, (_, i) => -i / 8192);
   const rows = Float32Array.from({ length: 1 << 18 }, (_, i) => (i % 2 === 0 ? 0 : y[i >> 1]!));
-  return { x, unary, tiny: tiny.map(referenceExp), pairs, rows, logs: y.map((v) => f(0 - referenceLog(f(1 + referenceExp(v))))) };
+  return {
+    x,
+    unary,
+    tiny: tiny.map(referenceExp),
+    pairs,
+    rows,
+    logs: y.map((v) => f(0 - referenceLog(f(1 + referenceExp(v))))),
+  };
 });
 
 const special = [0, -0, 1, -1, Infinity, -Infinity, NaN, 2 ** -149, -(2 ** -149), 2 ** -126, 3.4028234663852886e38];

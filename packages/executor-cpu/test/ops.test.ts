@@ -2,7 +2,7 @@ import { referencePlugin, Session } from '@quaver/executor';
 import { allocateHostArray, coreOps, type DType, type Value } from '@quaver/ir';
 import { describe, expect, test } from 'vitest';
 import { cpuPlugin } from '../src/index.ts';
-import { expectSameBits, GraphCase, randomSource, randomTensor } from './same-bits.ts';
+import { devices, expectSameBits, GraphCase, randomSource, randomTensor } from './same-bits.ts';
 
 const rows = [
   [1, 1],
@@ -278,10 +278,12 @@ describe('an index out of range is the same error as on the reference', () => {
       const operands = tables.map((name) => graph.parameter(name, randomTensor(random, 'f32', [40, 4])));
       graph.g.output('y', graph.g.op(op, [x, ...operands, graph.input('indices', indices)], attributes));
       const module = graph.module();
-      for (const plugin of [referencePlugin(), cpuPlugin]) {
-        await using executor = await plugin.open();
+      const reference = () => referencePlugin().open();
+      for (const open of [reference, ...devices.map((options) => () => cpuPlugin.open(options))]) {
+        await using executor = await open();
         await using session = await Session.open(module, executor);
-        await expect(session.run('main', graph.inputs), executor.id).rejects.toMatchObject({ code: 'gather-index' });
+        const what = `${executor.id} ${executor.device.id}`;
+        await expect(session.run('main', graph.inputs), what).rejects.toMatchObject({ code: 'gather-index' });
       }
     }
   });
@@ -297,9 +299,9 @@ test('primitives without a kernel run by their definition', async () => {
   await expectSameBits(graph, []);
 });
 
-test('two executors do not share buffers', async () => {
-  await using a = await cpuPlugin.open();
-  await using b = await cpuPlugin.open();
+test.each(devices)('two executors do not share buffers: %o', async (options) => {
+  await using a = await cpuPlugin.open(options);
+  await using b = await cpuPlugin.open(options);
   const buffer = a.allocate(4, 'input');
   await a.upload(buffer, Uint8Array.of(1, 2, 3, 4));
   await expect(b.download(buffer)).rejects.toMatchObject({ code: 'buffer-foreign' });

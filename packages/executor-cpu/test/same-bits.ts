@@ -1,5 +1,5 @@
 /** @file Runs one small graph on the CPU executor and on the reference executor, and compares every output byte. */
-import { type ExecutorPlugin, referencePlugin, Session } from '@quaver/executor';
+import { type ExecutorOptions, type ExecutorPlugin, referencePlugin, Session } from '@quaver/executor';
 import {
   allocateHostArray,
   concreteElementCount,
@@ -78,8 +78,19 @@ export class GraphCase {
   }
 }
 
-async function runOn(plugin: ExecutorPlugin, module: Module, inputs: Record<string, HostTensor>) {
-  await using executor = await plugin.open();
+/** The engines of the CPU executor; native ones with threads that share the work. */
+export const devices: readonly ExecutorOptions[] = [
+  { device: 'native', threads: 3 },
+  { device: 'wasm', threads: 1 },
+];
+
+async function runOn(
+  plugin: ExecutorPlugin,
+  options: ExecutorOptions,
+  module: Module,
+  inputs: Record<string, HostTensor>,
+) {
+  await using executor = await plugin.open(options);
   await using session = await Session.open(module, executor);
   // Twice, so that what is kept between calls (packed weights, bindings) is used too.
   await session.run('main', inputs);
@@ -87,23 +98,25 @@ async function runOn(plugin: ExecutorPlugin, module: Module, inputs: Record<stri
 }
 
 /**
- * Expects the same bytes from both executors.
+ * Expects the same bytes from the reference executor and from the CPU executor on every device.
  * @param nativeOps ops that must have run on a kernel of the CPU executor
  */
 export async function expectSameBits(graph: GraphCase, nativeOps: readonly string[]): Promise<void> {
   const module = graph.module();
-  const reference = await runOn(referencePlugin(), module, graph.inputs);
-  const cpu = await runOn(cpuPlugin, module, graph.inputs);
-  for (const op of nativeOps) {
-    const supports = cpu.assignments.filter((item) => item.op === op).map((item) => item.support);
-    expect(supports.length, `${op} is in the graph`).toBeGreaterThan(0);
-    for (const support of supports) expect(support, op).toEqual({ ok: true, native: true });
-  }
-  expect(Object.keys(cpu.outputs)).toEqual(Object.keys(reference.outputs));
-  for (const [name, { type, data }] of Object.entries(reference.outputs)) {
-    const found = cpu.outputs[name]!;
-    expect(found.type).toEqual(type);
-    expect(bytesOf(found.data), name).toEqual(bytesOf(data));
+  const reference = await runOn(referencePlugin(), {}, module, graph.inputs);
+  for (const options of devices) {
+    const cpu = await runOn(cpuPlugin, options, module, graph.inputs);
+    for (const op of nativeOps) {
+      const supports = cpu.assignments.filter((item) => item.op === op).map((item) => item.support);
+      expect(supports.length, `${op} is in the graph`).toBeGreaterThan(0);
+      for (const support of supports) expect(support, op).toEqual({ ok: true, native: true });
+    }
+    expect(Object.keys(cpu.outputs)).toEqual(Object.keys(reference.outputs));
+    for (const [name, { type, data }] of Object.entries(reference.outputs)) {
+      const found = cpu.outputs[name]!;
+      expect(found.type).toEqual(type);
+      expect(bytesOf(found.data), `${name}, ${options.device}`).toEqual(bytesOf(data));
+    }
   }
 }
 

@@ -58,7 +58,7 @@ export interface GenerateResult {
 export type GenerateEvent = PrefillEvent | TokenEvent | ({ readonly type: 'end' } & GenerateResult);
 
 /** Prompt tokens per call: bounds memory, and lets progress through. */
-const prefillChunk = 128;
+const prefillChunk = 512;
 
 /**
  * Generates one continuation, event by event; the last event is `end`. The KV cache is allocated once, for the prompt

@@ -107,6 +107,15 @@ describe('sessions', () => {
     expect((await score(baseline)).nll).not.toBe((await score(direct)).nll);
   });
 
+  it('open the executor with threads and an order of sums, but change none that is open', async () => {
+    await using model = await openSession(compiled, { functions: ['score'], threads: 3, reduction: 'fast' });
+    expect(model.executor.device.details.threads).toBe(3);
+    expect(model.executor.capabilities.rowInvariant).toBe(false);
+    const { executor } = model;
+    const refused = openSession(compiled, { executor, functions: ['score'], threads: 2 });
+    await expect(refused).rejects.toMatchObject({ code: 'executor-option' });
+  });
+
   it('leave an executor that was given to them open', async () => {
     const executor = await openExecutor('reference');
     for (let i = 0; i < 2; i++) {

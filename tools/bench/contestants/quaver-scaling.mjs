@@ -49,7 +49,7 @@ export async function open({ model, ...executorOptions }) {
     using state = session.session.createState({ B: 1, C: longest });
     for (let from = 0; from < longest; from += CHUNK) await calls.fill(state, [text(from, CHUNK)], [from]);
     // Decoding at position n - 1 attends to n tokens; it writes that one again and leaves the others alone.
-    return points(contexts, (length) => calls.decode(state, text(length - 1, 1), [length - 1]));
+    return await points(contexts, (length) => calls.decode(state, text(length - 1, 1), [length - 1]));
   }
 
   async function overBatch() {

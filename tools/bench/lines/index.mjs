@@ -8,10 +8,10 @@ export const lines = [...modelLines, ...productLines, ...promiseLines];
 /** Whether `wanted` is the id, or its first parts: `gemm.fp8` names `gemm.fp8.1024.t1`. */
 const names = (wanted, id) => id === wanted || id.startsWith(`${wanted}.`);
 
-/** The lines that the ids name, or all; an id that names none throws. */
+/** The lines that the ids name, or all. @throws RangeError for an id that names none */
 export function selectLines(only) {
   if (only.length === 0) return lines;
   const unknown = only.find((wanted) => !lines.some(({ id }) => names(wanted, id)));
-  if (unknown !== undefined) throw new Error(`no line is called '${unknown}'; --list prints them all`);
+  if (unknown !== undefined) throw new RangeError(`no line is called '${unknown}'; --list prints them all`);
   return lines.filter(({ id }) => only.some((wanted) => names(wanted, id)));
 }

@@ -29,3 +29,5 @@ export const model = (name, what, options = {}) => ({
 export const llama = (type, what, options = {}) => ({ module: 'llama-cpp', options: { type, ...options }, what });
 export const op = (options, what) => ({ module: 'quaver-op', options, what });
 export const roofline = (what, threads) => ({ module: 'roofline', options: { threads }, what });
+
+export const threadsText = (count) => `${count} thread${count === 1 ? '' : 's'}`;

@@ -1,6 +1,6 @@
 /** @file Whole-model lines: decoding, prefill, batched decoding, and that we measure the same model as the peers. */
 import { BATCH, PREFILL_TOKENS } from '../contestants/workload.mjs';
-import { llama, model, roofline } from './line.mjs';
+import { llama, model, roofline, threadsText } from './line.mjs';
 
 const perplexity = (name, threads) => model(name, 'perplexity', { threads, functions: ['score'] });
 const reading = 'every token reads all weights, so decoding follows the memory bandwidth';
@@ -19,7 +19,7 @@ const decodeLines = (threads) => {
   const vsLlama = (id, name, type, target, what) => ({
     ...common,
     id: `decode.${id}.t${threads}`,
-    title: `decoding, ${name}${what === 'decode-greedy' ? ', greedy' : ''}, ${threads} thread(s)`,
+    title: `decoding, ${name}${what === 'decode-greedy' ? ', greedy' : ''}, ${threadsText(threads)}`,
     ours: ours(name, what),
     against: theirs(type, what),
     peer: `llama.cpp ${type.toUpperCase()}`,
@@ -29,7 +29,7 @@ const decodeLines = (threads) => {
   const vsBf16 = (name, target) => ({
     ...common,
     id: `decode.${name}-vs-bf16.t${threads}`,
-    title: `decoding, ${name} against our own BF16, ${threads} thread(s)`,
+    title: `decoding, ${name} against our own BF16, ${threadsText(threads)}`,
     ours: ours(name),
     against: ours('bf16'),
     peer: 'quaver bf16',
@@ -51,7 +51,7 @@ const prefillLines = (threads) => {
   const line = (id, name, type, target) => ({
     ...{ unit: 'tokens/s', group: `prefill.t${threads}`, threads, needsPeers: true, target },
     id: `prefill.${id}.t${threads}`,
-    title: `prefill of ${PREFILL_TOKENS} tokens up to the first new one, ${name}, ${threads} thread(s)`,
+    title: `prefill of ${PREFILL_TOKENS} tokens up to the first new one, ${name}, ${threadsText(threads)}`,
     ours: model(name, 'prefill', { threads }),
     against: llama(type, 'prefill', { threads }),
     peer: `llama.cpp ${type.toUpperCase()}`,
@@ -64,7 +64,7 @@ const batchLines = (threads) => {
   const line = (id, what, target) => ({
     ...{ unit: 'tokens/s', group: `batch.t${threads}`, threads, needsPeers: true, target },
     id: `decode.${id}.t${threads}`,
-    title: `${BATCH} sequences decoded together, all tokens, ${what === 'batched' ? 'greedy' : 'sampled'}, ${threads} thread(s)`,
+    title: `${BATCH} sequences decoded together, all tokens, ${what === 'batched' ? 'greedy' : 'sampled'}, ${threadsText(threads)}`,
     ours: model('fp8', what, { threads }),
     against: llama('q8_0', what, { threads, sequences: BATCH }),
     peer: 'llama.cpp Q8_0',

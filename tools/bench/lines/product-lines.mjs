@@ -1,5 +1,5 @@
 /** @file Matrix products against the measured limits of the machine and against onnxruntime; WebAssembly; the limits themselves. */
-import { model, op, roofline } from './line.mjs';
+import { model, op, roofline, threadsText } from './line.mjs';
 
 /** Weights of 512 MiB and more: no cache holds them. */
 const FAR = { k: 4096, n: 131072 };
@@ -12,7 +12,7 @@ const limitLines = (threads) =>
     ['bf16', 'GFLOP/s', 'vdpbf16ps; 0 where the processor has none'],
   ].map(([what, unit, title]) => ({
     ...{ id: `roofline.${what}.t${threads}`, unit, group: `roofline.t${threads}`, threads },
-    title: `${title}, ${threads} thread(s)`,
+    title: `${title}, ${threadsText(threads)}`,
     ours: roofline(what, threads),
   }));
 
@@ -25,7 +25,7 @@ const gemmLine = (threads, kind, label, shape, target) => {
       group: `gemm.${kind}.${label}.t${threads}`,
       threads,
     },
-    title: `${kind} product ${shape.m}×${shape.k}×${shape.n}, ${threads} thread(s)`,
+    title: `${kind} product ${shape.m}×${shape.k}×${shape.n}, ${threadsText(threads)}`,
     ours: op(options, 'gflops'),
     against: op(options, 'peak'),
     peer: 'measured peak (the larger of f32 FMA and vdpbf16ps)',
@@ -38,7 +38,7 @@ const smallBatchLine = (threads, m) => {
   const options = { kind: 'fp8', m, ...FAR, threads };
   return {
     ...{ id: `gemm.fp8.m${m}.t${threads}`, unit: 'GFLOP/s', group: `gemm.m${m}.t${threads}`, threads },
-    title: `fp8 product of ${m} rows with ${FAR.n}×${FAR.k} weights, ${threads} thread(s)`,
+    title: `fp8 product of ${m} rows with ${FAR.n}×${FAR.k} weights, ${threadsText(threads)}`,
     ours: op(options, 'gflops'),
     against: op(options, 'bound'),
     peer: 'measured peak or read bandwidth, whichever binds',
@@ -51,7 +51,7 @@ const gemvLine = (threads, kind) => {
   const options = { kind, m: 1, ...(kind === 'fp8' ? FAR : { ...FAR, n: FAR.n / 2 }), threads };
   return {
     ...{ id: `gemv.${kind}.t${threads}`, unit: 'GB/s', group: `gemv.${kind}.t${threads}`, threads },
-    title: `${kind} product of one row with 512 MiB of weights, ${threads} thread(s)`,
+    title: `${kind} product of one row with 512 MiB of weights, ${threadsText(threads)}`,
     ours: op(options, 'gbs'),
     against: op(options, 'bandwidth'),
     peer: 'measured read bandwidth',
@@ -66,7 +66,7 @@ const onnxLine = (threads, kind, label, shape, { runtime, peerKind, device, targ
   const id = wasm ? `wasm.${label}.${kind}.t${threads}` : `${label}.${kind}${vs}.t${threads}`;
   return {
     ...{ id, unit: 'GFLOP/s', group: id, threads, needsPeers: true, target },
-    title: `${kind} product ${shape.m}×${shape.k}×${shape.n}${wasm ? ' in WebAssembly' : ''}, operands copied in and out, ${threads} thread(s)`,
+    title: `${kind} product ${shape.m}×${shape.k}×${shape.n}${wasm ? ' in WebAssembly' : ''}, operands copied in and out, ${threadsText(threads)}`,
     ours: op({ kind, ...shape, threads, ...(device ? { device } : {}) }, 'gflops-with-copies'),
     against: { module: 'onnxruntime', options: { runtime, kind: peerKind, ...shape, threads }, what: 'gflops' },
     peer: `${runtime} ${peerKind === 'f32' ? 'MatMul f32' : 'MatMulNBits, 8 bits'}`,

@@ -64,9 +64,11 @@ void Runner::run_jobs() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return quit_ || !jobs_.empty(); });
-    if (quit_) return;
+    if (jobs_.empty()) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
+    // Whoever waits for a run hears of its end, also of one that does not begin any more.
+    if (quit_) __atomic_store_n(&job.program->stop, 1, __ATOMIC_RELEASE);
     running_ = job.program;
     lock.unlock();
     team_run(*team_, *job.program);

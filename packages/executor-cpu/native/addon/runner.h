@@ -16,7 +16,7 @@ class Runner {
  public:
   /** Starts `threads` threads, or as many of them as the system grants; throws std::system_error when it grants none. */
   explicit Runner(uint32_t threads);
-  /** Stops the program that runs, forgets those that wait, and joins the threads. */
+  /** Stops the program that runs and those that wait, and joins the threads. */
   ~Runner();
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;

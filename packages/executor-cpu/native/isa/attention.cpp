@@ -15,7 +15,11 @@ namespace {
 class CanonicalAttention {
  public:
   CanonicalAttention(const Attention& x, const AttentionPlan& plan, const AttentionUnit& unit, float* scratch)
-      : x_(x), plan_(plan), unit_(unit), scratch_(scratch), first_(visible_keys(x, unit.batch, unit.first_step)),
+      : x_(x),
+        plan_(plan),
+        unit_(unit),
+        scratch_(scratch),
+        first_(visible_keys(x, unit.batch, unit.first_step)),
         last_(visible_keys(x, unit.batch, unit.first_step + unit.steps - 1)),
         from_(first_.from / kPromote * kPromote) {}
 
@@ -104,8 +108,16 @@ class CanonicalAttention {
     float *part = scratch_ + plan_.part(), *out = ends ? sums(0) : part;
     const auto dot = [&](uint32_t row, uint32_t key, uint32_t keys) {
       const size_t at = size_t{row} * stride;
-      return Dot{scores(row, key), plan_.keys_padded, tile() + size_t{key - first} * columns, columns, keys, out + at,
-                 stride, ends, nullptr, begun ? part + at : nullptr};
+      return Dot{scores(row, key),
+                 plan_.keys_padded,
+                 tile() + size_t{key - first} * columns,
+                 columns,
+                 keys,
+                 out + at,
+                 stride,
+                 ends,
+                 nullptr,
+                 begun ? part + at : nullptr};
     };
     if (decoded.finite) return dot_columns(is_fused(), dot(0, first, count), rows, columns);
     // 0 times Inf or NaN would leak from keys that a row must not see, so each row stops at its own.

@@ -45,11 +45,14 @@ __attribute__((noinline)) void dot_rows_of(const Dot& dot, uint32_t row) {
   const float* a = dot.a + row * dot.a_stride;
   const float* b = dot.b;
   f32v acc[Rows][Vectors] = {};
-  if (dot.begun)
+  if (dot.begun) {
     QUAVER_UNROLL
-  for (uint32_t i = 0; i < Rows * Vectors; i++)
-    acc[i / Vectors][i % Vectors] =
-        load<f32v>(dot.begun + (row + i / Vectors) * dot.out_stride + i % Vectors * kLanes);
+    for (uint32_t r = 0; r < Rows; r++) {
+      QUAVER_UNROLL
+      for (uint32_t v = 0; v < Vectors; v++)
+        acc[r][v] = load<f32v>(dot.begun + (row + r) * dot.out_stride + v * kLanes);
+    }
+  }
   QUAVER_UNROLL_BY_4
   for (uint32_t k = 0; k < dot.k; k++, b += dot.b_stride) {
     f32v columns[Vectors];

@@ -11,10 +11,15 @@ namespace {
 class FastAttention {
  public:
   FastAttention(const Attention& x, const AttentionPlan& plan, const AttentionUnit& unit, float* scratch)
-      : x_(x), plan_(plan), unit_(unit), factors_(scratch), queries_(factors_ + kPromote),
+      : x_(x),
+        plan_(plan),
+        unit_(unit),
+        factors_(scratch),
+        queries_(factors_ + kPromote),
         sums_(queries_ + size_t{plan.max_rows()} * plan.d_padded),
         tile_(sums_ + size_t{plan.max_rows()} * plan.d_padded),
-        scores_(tile_ + size_t{kPromote} * plan.d_padded), largest_(scores_ + size_t{plan.max_rows()} * kPromote),
+        scores_(tile_ + size_t{kPromote} * plan.d_padded),
+        largest_(scores_ + size_t{plan.max_rows()} * kPromote),
         totals_(largest_ + plan.max_rows()) {}
 
   void run() {
@@ -84,8 +89,7 @@ class FastAttention {
       for (uint32_t row = 0; row < rows; row++)
         for (uint32_t i = 0; i < kPromote; i += kLanes)
           store(scores_ + row * kPromote + i, load<f32v>(scores_ + row * kPromote + i) * load<f32v>(factors_ + i));
-    dot_columns(true,
-                {scores_, kPromote, tile_, tile_stride, count, sums_, plan_.d_padded, true, nullptr, nullptr},
+    dot_columns(true, {scores_, kPromote, tile_, tile_stride, count, sums_, plan_.d_padded, true, nullptr, nullptr},
                 rows, tile_stride);
   }
 };

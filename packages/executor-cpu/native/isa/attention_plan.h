@@ -63,8 +63,12 @@ struct AttentionPlan {
     const uint32_t first_in_group = index % head_blocks * heads;
     index /= head_blocks;
     const uint32_t kv_head = index % x.kv_heads, first_step = step_block * steps;
-    return {index / x.kv_heads, kv_head, kv_head * group + first_in_group, min(heads, group - first_in_group),
-            first_step, min(steps, x.t - first_step)};
+    return {index / x.kv_heads,
+            kv_head,
+            kv_head * group + first_in_group,
+            min(heads, group - first_in_group),
+            first_step,
+            min(steps, x.t - first_step)};
   }
 
   // Offsets of the scratch areas, in floats. The tile is of keys first, of values later.
@@ -118,9 +122,10 @@ QUAVER_INLINE bool is_moderate(float x) { return abs(x) <= kModerate && abs(x) >
 template <Format F>
 QUAVER_INLINE void restore_order(const float* from, uint32_t d, float* out) {
   constexpr uint32_t words = per_word(F), chunk = words * kLanes;
-  for (; d >= chunk; d -= chunk, from += chunk, out += chunk)
+  for (; d >= chunk; d -= chunk, from += chunk, out += chunk) {
     QUAVER_UNROLL
-  for (uint32_t i = 0; i < chunk; i++) out[i] = from[i % words * kLanes + i / words];
+    for (uint32_t i = 0; i < chunk; i++) out[i] = from[i % words * kLanes + i / words];
+  }
   for (uint32_t i = 0; i < d; i++) out[i] = from[i % words * kLanes + i / words];
 }
 
@@ -128,9 +133,11 @@ QUAVER_INLINE void restore_order(const float* from, uint32_t d, float* out) {
 QUAVER_INLINE void write_sums(const Attention& x, const AttentionUnit& unit, const float* sums, uint32_t stride) {
   for (uint32_t row = 0; row < unit.rows(); row++, sums += stride) {
     float* out = x.out + query_element(x, unit, row);
-    if (x.cache == Format::f32) restore_order<Format::f32>(sums, x.d, out);
-    else if (x.cache == Format::bf16) restore_order<Format::bf16>(sums, x.d, out);
-    else restore_order<Format::f8e4m3fn>(sums, x.d, out);
+    switch (x.cache) {
+      case Format::f32: restore_order<Format::f32>(sums, x.d, out); break;
+      case Format::bf16: restore_order<Format::bf16>(sums, x.d, out); break;
+      default: restore_order<Format::f8e4m3fn>(sums, x.d, out); break;
+    }
   }
 }
 

@@ -6,8 +6,8 @@
 namespace quaver::QUAVER_ISA {
 
 /**
- * The correctly rounded a / b of a in [2^-100, 1] and b in [1, 2^32] without a division, given the correctly rounded
- * `reciprocal` of b. For smaller a the result is small too, but not always correctly rounded.
+ * The correctly rounded a / b without a division, of a in [0, 1] and b in [1, 2^32], given the correctly rounded
+ * `reciprocal` of b. A quotient below 2^-100 is not always correctly rounded.
  *
  * a · reciprocal is within 1.5 ULP of the quotient, the first correction makes it faithful, and then the second one
  * gives the correctly rounded quotient: its remainder is exact (Markstein, 1990).
@@ -44,7 +44,7 @@ QUAVER_INLINE void divide_and_round(Format probs, float* e, uint32_t count, floa
   if (total != total) return each([](f32v) { return splat(__builtin_nanf("")); });
   const f32v b = splat(total), reciprocal = splat(1.0f / total);
   if (probs == Format::f32) return each([=](f32v a) { return a / b; });
-  // What is too small for divide_by_reciprocal rounds to 0 here.
+  // Both round quotients that are too small for divide_by_reciprocal to 0.
   if (probs == Format::bf16)
     return each([=](f32v a) { return round_probability_to_bf16(divide_by_reciprocal(a, b, reciprocal)); });
   each([=](f32v a) { return round_probability_to_f8(divide_by_reciprocal(a, b, reciprocal)); });

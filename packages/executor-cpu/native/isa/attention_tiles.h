@@ -170,9 +170,8 @@ QUAVER_INLINE void transpose_keys(const uint8_t* rows, size_t row_stride, uint32
         return load<i32v>(from + i * row_stride);
       });
     else
-      part(d0, [&](uint32_t i) {
-        return i < count ? load_words(from + i * row_stride, (d - d0) * bytes_of(F)) : i32v{};
-      });
+      part(d0,
+           [&](uint32_t i) { return i < count ? load_words(from + i * row_stride, (d - d0) * bytes_of(F)) : i32v{}; });
   }
 }
 
@@ -206,7 +205,8 @@ QUAVER_INLINE void decode_keys(const CacheView& cache, uint32_t first, uint32_t 
 /** The processor does not expect the next keys of this head behind those of the other heads: they are asked for. */
 constexpr uint32_t kPrefetchedValues = 32;
 
-/** `check`: whether the result, that all values are finite, matters. FP8 is checked always, because `widen` takes no NaN. */
+/** `check`: whether the result, that all values are finite, matters. FP8 is checked always, because `widen` takes no
+ * NaN. */
 template <Format F, bool Check>
 __attribute__((noinline)) bool decode_values_as(const CacheView& cache, uint32_t first, uint32_t count, float* tile) {
   constexpr uint32_t words = per_word(F), chunk = words * kLanes;

@@ -9,8 +9,8 @@ namespace {
 
 template <class Operation>
 QUAVER_INLINE void map(const float* x, float* out, size_t n, Operation operation) {
-  for_each_vector<Format::f32>(
-      x, n, [&](size_t i, f32v v, uint32_t count) { store_first(out + i, operation(v), count); });
+  for_each_vector<Format::f32>(x, n,
+                               [&](size_t i, f32v v, uint32_t count) { store_first(out + i, operation(v), count); });
 }
 
 template <class Operation>

@@ -54,10 +54,8 @@ QUAVER_INLINE i32v encode_f8(f32v x) {
   const i32v magnitude = bits(x) & 0x7fffffff;
   const i32v sign = (bits(x) >> 24) & 0x80;
   const i32v odd = (magnitude >> shift) & 1;
-  i32v normal =
-      ((magnitude + ((1 << (shift - 1)) - 1) + odd) >> shift) - ((127 - F8<F>::bias) << F8<F>::mantissa_bits);
-  normal =
-      select(normal > splat(F8<F>::max_code), splat(Saturate ? F8<F>::max_code : F8<F>::overflow_code), normal);
+  i32v normal = ((magnitude + ((1 << (shift - 1)) - 1) + odd) >> shift) - ((127 - F8<F>::bias) << F8<F>::mantissa_bits);
+  normal = select(normal > splat(F8<F>::max_code), splat(Saturate ? F8<F>::max_code : F8<F>::overflow_code), normal);
   // Below the normal range codes are multiples of 2^(1−bias−mantissa_bits). Adding the f32 whose last mantissa bit has
   // that weight rounds to such a multiple in one exactly specified f32 addition; the multiple is then the low bits.
   constexpr int32_t unit_last_place = (127 + 1 - F8<F>::bias - F8<F>::mantissa_bits + 23) << 23;
@@ -96,8 +94,7 @@ template <Format F>
 QUAVER_INLINE f32v load_tail_as_f32(const void* base, size_t index, uint32_t count) {
 #if defined(__AVX512F__)
   if constexpr (F == Format::f32)
-    return reinterpret_cast<f32v>(
-        _mm512_maskz_loadu_ps((1u << count) - 1, static_cast<const float*>(base) + index));
+    return reinterpret_cast<f32v>(_mm512_maskz_loadu_ps((1u << count) - 1, static_cast<const float*>(base) + index));
 #endif
   constexpr uint32_t size = bytes_of(F);
   uint8_t lanes[kLanes * size] = {};

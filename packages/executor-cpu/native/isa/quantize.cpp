@@ -102,17 +102,15 @@ template <Format F>
 void dequantize_by_as(const uint8_t* codes, const float* scales, size_t scale_stride, uint32_t block_r,
                       uint32_t block_c, float* out, uint32_t k, uint32_t row0, uint32_t row1) {
   for_each_run(scales, scale_stride, block_r, block_c, k, row0, row1, [&](size_t at, uint32_t count, float scale) {
-    for_each_vector<F>(codes + at, count, [&](size_t i, f32v v, uint32_t lanes) {
-      store_first(out + at + i, v * splat(scale), lanes);
-    });
+    for_each_vector<F>(codes + at, count,
+                       [&](size_t i, f32v v, uint32_t lanes) { store_first(out + at + i, v * splat(scale), lanes); });
   });
 }
 
 template <Format F, bool Saturate>
 void encode_f8_all(const float* x, uint8_t* codes, size_t n) {
-  for_each_vector<Format::f32>(x, n, [&](size_t i, f32v v, uint32_t count) {
-    store_first_codes(codes + i, encode_f8<F, Saturate>(v), count);
-  });
+  for_each_vector<Format::f32>(
+      x, n, [&](size_t i, f32v v, uint32_t count) { store_first_codes(codes + i, encode_f8<F, Saturate>(v), count); });
 }
 
 template <Format F>
@@ -156,11 +154,12 @@ void dequantize_by(Format format, const uint8_t* codes, const float* scales, siz
 float amax(const float* x, size_t n) {
   i32v largest[4] = {};
   size_t i = 0;
-  for (; n - i >= 4 * kLanes; i += 4 * kLanes)
+  for (; n - i >= 4 * kLanes; i += 4 * kLanes) {
     QUAVER_UNROLL
-  for (uint32_t j = 0; j < 4; j++) largest[j] = larger(bits(abs(load<f32v>(x + i + j * kLanes))), largest[j]);
-  for_each_vector<Format::f32>(
-      x + i, n - i, [&](size_t, f32v v, uint32_t) { largest[0] = larger(bits(abs(v)), largest[0]); });
+    for (uint32_t j = 0; j < 4; j++) largest[j] = larger(bits(abs(load<f32v>(x + i + j * kLanes))), largest[j]);
+  }
+  for_each_vector<Format::f32>(x + i, n - i,
+                               [&](size_t, f32v v, uint32_t) { largest[0] = larger(bits(abs(v)), largest[0]); });
   return from_bits(max_of_lanes(larger(larger(largest[0], largest[1]), larger(largest[2], largest[3]))));
 }
 

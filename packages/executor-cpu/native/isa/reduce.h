@@ -25,9 +25,10 @@ template <class Value>
 QUAVER_INLINE float canonical_sum(uint32_t n, Value value) {
   f32v partials[kPartials] = {};
   uint32_t i = 0;
-  for (; n - i >= 16; i += 16)
+  for (; n - i >= 16; i += 16) {
     QUAVER_UNROLL
-  for (uint32_t j = 0; j < kPartials; j++) partials[j] = partials[j] + value(i + j * kLanes, kLanes);
+    for (uint32_t j = 0; j < kPartials; j++) partials[j] = partials[j] + value(i + j * kLanes, kLanes);
+  }
   QUAVER_UNROLL
   for (uint32_t j = 0; j < kPartials; j++) {
     // Adding +0 in the lanes that do not exist changes nothing: a partial is never −0.
@@ -42,9 +43,10 @@ template <class Value>
 QUAVER_INLINE float fast_sum(uint32_t n, Value value) {
   f32v partials[4] = {};
   uint32_t i = 0;
-  for (; n - i >= 4 * kLanes; i += 4 * kLanes)
+  for (; n - i >= 4 * kLanes; i += 4 * kLanes) {
     QUAVER_UNROLL
-  for (uint32_t j = 0; j < 4; j++) partials[j] = partials[j] + value(i + j * kLanes, kLanes);
+    for (uint32_t j = 0; j < 4; j++) partials[j] = partials[j] + value(i + j * kLanes, kLanes);
+  }
   for (; i < n; i += min(kLanes, n - i))
     partials[0] = partials[0] + zero_beyond(value(i, min(kLanes, n - i)), min(kLanes, n - i));
   return sum_of_lanes((partials[0] + partials[1]) + (partials[2] + partials[3]));
@@ -56,7 +58,7 @@ QUAVER_INLINE float fast_sum(uint32_t n, Value value) {
  */
 template <class Terms>
 QUAVER_INLINE float sum_of_exp(const float* x, float largest, uint32_t n, Terms terms) {
-  // Two registers more than needed cost x86 before AVX-512 more than waiting does.
+  // With 8 lanes there are 16 registers, too few for more.
   constexpr uint32_t width = max(kPartials, kLanes == 8 ? 2 : 4);
   f32v partials[kPartials] = {};
   uint32_t i = 0;
@@ -86,9 +88,10 @@ QUAVER_INLINE float sum_of_exp(const float* x, float largest, uint32_t n, Terms 
 QUAVER_INLINE float row_max(const float* row, uint32_t n) {
   f32v largest[4] = {splat(-kInfinity), splat(-kInfinity), splat(-kInfinity), splat(-kInfinity)};
   uint32_t i = 0;
-  for (; n - i >= 4 * kLanes; i += 4 * kLanes)
+  for (; n - i >= 4 * kLanes; i += 4 * kLanes) {
     QUAVER_UNROLL
-  for (uint32_t j = 0; j < 4; j++) largest[j] = larger(load<f32v>(row + i + j * kLanes), largest[j]);
+    for (uint32_t j = 0; j < 4; j++) largest[j] = larger(load<f32v>(row + i + j * kLanes), largest[j]);
+  }
   for (; n - i >= kLanes; i += kLanes) largest[0] = larger(load<f32v>(row + i), largest[0]);
   float result = max_of_lanes(larger(larger(largest[0], largest[1]), larger(largest[2], largest[3])));
   for (; i < n; i++) result = row[i] > result ? row[i] : result;

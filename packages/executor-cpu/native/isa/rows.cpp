@@ -39,10 +39,11 @@ void softmax(Reduction, const float* x, float* out, uint32_t n, uint32_t row0, u
   for (size_t row = row0; row < row1; row++) {
     const float* from = x + row * n;
     float* to = out + row * n;
-    const f32v total = splat(sum_of_exp(from, row_max(from, n), n, [&](uint32_t i, f32v e, uint32_t count)
+    const f32v total = splat(sum_of_exp(from, row_max(from, n), n,
+                                        [&](uint32_t i, f32v e, uint32_t count)
                                             __attribute__((always_inline)) { store_first(to + i, e, count); }));
-    for_each_vector<Format::f32>(
-        to, n, [&](size_t i, f32v e, uint32_t count) { store_first(to + i, e / total, count); });
+    for_each_vector<Format::f32>(to, n,
+                                 [&](size_t i, f32v e, uint32_t count) { store_first(to + i, e / total, count); });
   }
 }
 
@@ -59,8 +60,8 @@ void log_softmax(Reduction, const float* x, float* out, uint32_t n, uint32_t row
 }
 
 /** out[row] = log_softmax(x[row])[targets[row]]. */
-void log_softmax_gather(Reduction, const float* x, const int32_t* targets, float* out, uint32_t n,
-                        uint32_t row0, uint32_t row1) {
+void log_softmax_gather(Reduction, const float* x, const int32_t* targets, float* out, uint32_t n, uint32_t row0,
+                        uint32_t row1) {
   for (size_t row = row0; row < row1; row++) {
     const float* from = x + row * n;
     const float largest = row_max(from, n);

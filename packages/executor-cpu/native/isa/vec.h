@@ -5,15 +5,23 @@
 // either one.
 //
 // Clang's and GCC's vector extensions express nearly everything; one operation is one IEEE operation per lane. The
-// kernels must be built with -ffp-contract=off: a fused multiply-add rounds once where the canonical order rounds twice.
+// kernels must be built with -ffp-contract=off: a fused multiply-add rounds once where the canonical order rounds
+// twice.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
 #include "../kernels.h"
 
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 warns of its own AVX-512 intrinsics.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #elif defined(__wasm_simd128__)
@@ -145,7 +153,8 @@ QUAVER_INLINE bool any(i32v mask) {
 
 QUAVER_INLINE f32v multiply_add(f32v a, f32v b, f32v c) { return a * b + c; }
 
-/** a · b + c rounded once, where that is one instruction. Where the product is exact it gives the bits of multiply_add. */
+/** a · b + c rounded once, where that is one instruction. Where the product is exact it gives the bits of multiply_add.
+ */
 #if defined(__AVX512F__)
 constexpr bool kHasFusedMultiplyAdd = true;
 QUAVER_INLINE f32v fused_multiply_add(f32v a, f32v b, f32v c) {
@@ -161,8 +170,8 @@ QUAVER_INLINE f32v fused_multiply_add(f32v a, f32v b, f32v c) {
 #elif defined(__aarch64__)
 constexpr bool kHasFusedMultiplyAdd = true;
 QUAVER_INLINE f32v fused_multiply_add(f32v a, f32v b, f32v c) {
-  return reinterpret_cast<f32v>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a),
-                                          reinterpret_cast<float32x4_t>(b)));
+  return reinterpret_cast<f32v>(
+      vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
 }
 #else
 constexpr bool kHasFusedMultiplyAdd = false;
@@ -170,20 +179,22 @@ QUAVER_INLINE f32v fused_multiply_add(f32v a, f32v b, f32v c) { return a * b + c
 #endif
 
 /** Correctly rounded square root. */
-QUAVER_INLINE float sqrt(float x) { return __builtin_sqrtf(x); }
 QUAVER_INLINE f32v sqrt(f32v x) {
 #if defined(__AVX512F__)
   return reinterpret_cast<f32v>(_mm512_maskz_sqrt_ps(0xffff, reinterpret_cast<__m512>(x)));
 #elif defined(__AVX2__)
   return reinterpret_cast<f32v>(_mm256_sqrt_ps(reinterpret_cast<__m256>(x)));
+#elif defined(__SSE2__)
+  return reinterpret_cast<f32v>(_mm_sqrt_ps(reinterpret_cast<__m128>(x)));
 #elif defined(__wasm_simd128__)
   return reinterpret_cast<f32v>(wasm_f32x4_sqrt(reinterpret_cast<v128_t>(x)));
-#elif defined(__ARM_NEON) && defined(__aarch64__)
+#elif defined(__aarch64__)
   return reinterpret_cast<f32v>(vsqrtq_f32(reinterpret_cast<float32x4_t>(x)));
 #else
-  return f32v{sqrt(x[0]), sqrt(x[1]), sqrt(x[2]), sqrt(x[3])};
+  return f32v{__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
 #endif
 }
+QUAVER_INLINE float sqrt(float x) { return sqrt(splat(x))[0]; }
 
 /** a0 b0 a1 b1 … within each 16 bytes: of their lower halves, and of their upper halves. */
 QUAVER_INLINE u8v interleave_low(u8v a, u8v b) {

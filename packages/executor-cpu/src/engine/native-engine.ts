@@ -51,8 +51,7 @@ class NativeCode implements LoadedCode {
     throwIfAborted(signal);
     return new Promise((resolve, reject) => {
       const stop = () => this.#addon.stop(this.#program);
-      signal?.addEventListener('abort', stop, { once: true });
-      this.#addon.run(this.#program, (failure) => {
+      const end = (failure: readonly number[] | null | undefined) => {
         signal?.removeEventListener('abort', stop);
         if (failure === null) reject(signal?.aborted ? abortedError(signal) : stopped());
         else if (failure === undefined) resolve(undefined);
@@ -60,7 +59,14 @@ class NativeCode implements LoadedCode {
           const [, instruction, position, found, limit] = failure as readonly [number, number, number, number, number];
           resolve({ instruction, position, found, limit });
         }
-      });
+      };
+      signal?.addEventListener('abort', stop, { once: true });
+      try {
+        this.#addon.run(this.#program, end);
+      } catch {
+        // The engine was closed.
+        end(null);
+      }
     });
   }
 
@@ -79,6 +85,17 @@ function stopped(): QuaverError {
   });
 }
 
+function openHandle(addon: Addon, isa: string, threads: number): EngineHandle {
+  try {
+    return addon.open(isa, threads);
+  } catch (cause) {
+    throw new QuaverError('executor-threads', `the native engine does not start: ${(cause as Error).message}`, {
+      hint: 'Raise the limit of threads (ulimit -u), or set QUAVER_CPU_ISA=wasm.',
+      cause,
+    });
+  }
+}
+
 export class NativeEngine implements Engine {
   readonly isa: string;
   readonly threads: number;
@@ -87,12 +104,13 @@ export class NativeEngine implements Engine {
   readonly #handle: EngineHandle;
   readonly #codes: ReadonlyMap<string, number>;
   #allocated = 0;
+  #closed = false;
 
   constructor(addon: Addon, { isa, threads, maxBytes }: NativeOptions) {
     this.#addon = addon;
     this.isa = isa;
     this.maxBytes = maxBytes;
-    this.#handle = addon.open(isa, threads);
+    this.#handle = openHandle(addon, isa, threads);
     // The system may grant fewer threads than were asked for.
     this.threads = addon.threads(this.#handle);
     this.#codes = new Map(addon.ops().map((name, code) => [name, code]));
@@ -124,7 +142,8 @@ export class NativeEngine implements Engine {
       if (released) return;
       released = true;
       this.#allocated -= byteLength;
-      this.#addon.release(this.#handle, buffer);
+      // Of a closed engine it goes with the last reference to it.
+      if (!this.#closed) this.#addon.release(this.#handle, buffer);
     });
   }
 
@@ -140,6 +159,8 @@ export class NativeEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#addon.close(this.#handle);
   }
 

@@ -86,6 +86,7 @@ export class WasmHeap {
   /** Grows the memory so that bytes [0, end) exist. */
   #reserve(end: number): void {
     const missing = end - this.#memory.buffer.byteLength;
-    if (missing > 0) this.#memory.grow(Math.ceil(missing / pageBytes));
+    // Not a number is refused by `grow`.
+    if (!(missing <= 0)) this.#memory.grow(Math.ceil(missing / pageBytes));
   }
 }

@@ -99,7 +99,9 @@ export class WasmTeam {
 
   /** A thread that fails may hold a part of a run: nothing goes on without it. */
   #fail(reason: string): void {
-    this.#reject(new QuaverError('executor-thread-lost', `a thread of the CPU executor failed: ${reason}`));
+    // At the end they all go, and whoever closes the team waits for it.
+    if (!this.#end)
+      this.#reject(new QuaverError('executor-thread-lost', `a thread of the CPU executor failed: ${reason}`));
   }
 
   #reject(error: QuaverError): void {

@@ -1,0 +1,214 @@
+/** @file Ops that move bytes: what they read, what they write, and what they leave alone. */
+import { bf16, f8e4m3fn } from '@quaver/numerics';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { formatCode } from '../src/engine/engine.ts';
+import { engineKinds } from './engines.ts';
+import { Arena, expectSameBits, Random } from './kernels-arena.ts';
+
+const f = Math.fround;
+
+describe.each(engineKinds)('$name', (kind) => {
+  let arena: Arena;
+  beforeAll(async () => {
+    arena = await Arena.open(kind);
+  });
+  afterAll(() => arena.close());
+  beforeEach(() => arena.reset());
+
+  it('copy and fill', async () => {
+    const random = new Random(1);
+    for (const [rows, bytes] of [
+      [1, 1],
+      [7, 13],
+      [300, 1024],
+      [1, 100_000],
+    ] as const) {
+      const data = random.bytes(rows * bytes);
+      const [from, to] = [arena.put(data), arena.bytes(data.length)];
+      await arena.run(['copy', [from, to], [rows, bytes]], ['copy', [from, from], [rows, bytes]]);
+      expect(Buffer.compare(arena.u8(to, data.length), data)).toBe(0);
+      expect(Buffer.compare(arena.u8(from, data.length), data)).toBe(0);
+    }
+    for (const [count, bytes] of [
+      [1, 1],
+      [77, 1],
+      [1001, 2],
+      [50_001, 4],
+    ] as const) {
+      const out = arena.bytes(count * bytes);
+      await arena.run(['fill', [out], [count, bytes, 0x9abcdef1]]);
+      const element = Uint8Array.of(0xf1, 0xde, 0xbc, 0x9a).slice(0, bytes);
+      const expected = Uint8Array.from({ length: count * bytes }, (_, i) => element[i % bytes]!);
+      expect(Buffer.compare(arena.u8(out, count * bytes), expected)).toBe(0);
+    }
+    arena.expectCanariesIntact();
+  });
+
+  it('gather copies rows, of one table or of one for each batch', async () => {
+    const random = new Random(2);
+    for (const [batches, count, bound, bytes] of [
+      [1, 1, 1, 1],
+      [1, 50, 9, 7],
+      [3, 4, 5, 130],
+      [2, 300, 40, 512],
+    ] as const) {
+      const table = random.bytes(batches * bound * bytes);
+      const indices = Int32Array.from({ length: batches * count }, () => random.integer(0, bound - 1));
+      const out = arena.bytes(batches * count * bytes);
+      await arena.run(['gather', [arena.put(table), arena.put(indices), out], [batches, count, bound, bytes]]);
+      const expected = Buffer.concat(
+        [...indices].map((index, i) => {
+          const row = Math.floor(i / count) * bound + index;
+          return table.subarray(row * bytes, (row + 1) * bytes);
+        }),
+      );
+      expect(Buffer.compare(arena.u8(out, expected.length), expected)).toBe(0);
+    }
+    arena.expectCanariesIntact();
+  });
+
+  it('gather_packed gives the rows of a table that is only there packed', async () => {
+    const random = new Random(3);
+    for (const [format, encode] of [
+      ['f32', f],
+      ['bf16', bf16.encode],
+      ['f8e4m3fn', f8e4m3fn.encode],
+    ] as const) {
+      for (const [n, k] of [
+        [1, 1],
+        [70, 33],
+        [200, 128],
+      ] as const) {
+        const codes = Array.from({ length: n * k }, () => encode(random.normal() + 3));
+        const array = { f32: Float32Array, bf16: Uint16Array, f8e4m3fn: Uint8Array }[format];
+        const table = array.from(codes);
+        const indices = Int32Array.from({ length: 45 }, () => random.integer(0, n - 1));
+        const packed = await arena.kernels.packWeights(format, arena.put(table), n, k);
+        const out = arena.bytes(45 * k * table.BYTES_PER_ELEMENT);
+        const numbers = [1, 45, n, k, formatCode[format]];
+        await arena.run(['gather_packed', [packed, arena.put(indices), out], numbers]);
+        const rows = array.from([...indices].flatMap((index) => codes.slice(index * k, (index + 1) * k)));
+        const found = arena.u8(out, rows.byteLength);
+        expect(Buffer.compare(found, new Uint8Array(rows.buffer)), `${format} ${n}×${k}`).toBe(0);
+      }
+    }
+    arena.expectCanariesIntact();
+  });
+
+  it('an index that is out of range is named, and nothing outside of the table is read', async () => {
+    const table = arena.put(new Uint8Array(40));
+    const packed = await arena.kernels.packWeights('f8e4m3fn', arena.put(new Uint8Array(40)), 10, 4);
+    const out = arena.bytes(3 * 4);
+    for (const id of [10, -1, 2 ** 31 - 1, -(2 ** 31)]) {
+      const indices = arena.put(Int32Array.of(9, 0, id));
+      const failure = { instruction: 0, position: 2, found: id, limit: 10 };
+      expect(await arena.attempt(['gather', [table, indices, out], [1, 3, 10, 4]])).toEqual(failure);
+      expect(await arena.attempt(['gather_packed', [packed, indices, out], [1, 3, 10, 4, 2]])).toEqual(failure);
+    }
+    arena.expectCanariesIntact();
+  });
+
+  it('update_slice writes rows at the position of each batch, and drops what falls outside', async () => {
+    const random = new Random(4);
+    for (const [batch, capacity, rows, bytes] of [
+      [1, 1, 1, 1],
+      [3, 8, 3, 10],
+      [2, 4, 6, 24],
+      [5, 100, 7, 512],
+    ] as const) {
+      const operand = random.bytes(batch * capacity * bytes);
+      const update = random.bytes(batch * rows * bytes);
+      for (const at of [0, 1, capacity - 1, capacity, capacity + 3, -1, -rows, -(2 ** 31), 2 ** 31 - 1]) {
+        const start = Int32Array.from({ length: batch }, (_, b) => at + (at > 0 && at < capacity ? b % 2 : 0));
+        const expected = operand.slice();
+        for (let b = 0; b < batch; b++)
+          for (let r = 0; r < rows; r++) {
+            const row = start[b]! + r;
+            if (row < 0 || row >= capacity) continue;
+            const source = update.subarray((b * rows + r) * bytes, (b * rows + r + 1) * bytes);
+            expected.set(source, (b * capacity + row) * bytes);
+          }
+        const refs = [arena.put(operand), arena.put(update), arena.put(start)] as const;
+        const out = arena.bytes(operand.length);
+        const numbers = [batch, capacity, rows, bytes];
+        await arena.run(['update_slice', [...refs, out], numbers]);
+        expect(Buffer.compare(arena.u8(out, operand.length), expected), `start ${at}`).toBe(0);
+        expect(Buffer.compare(arena.u8(refs[0], operand.length), operand), `start ${at}: the operand`).toBe(0);
+        await arena.run(['update_slice', [...refs, refs[0]], numbers]);
+        expect(Buffer.compare(arena.u8(refs[0], operand.length), expected), `start ${at}, in place`).toBe(0);
+        arena.expectCanariesIntact();
+        arena.reset();
+      }
+    }
+  });
+
+  it('strided_copy permutes, slices and spreads axes', async () => {
+    const random = new Random(5);
+    for (const bytes of [1, 2, 4]) {
+      for (let trial = 0; trial < 10; trial++) {
+        arena.reset();
+        const sizes = Array.from({ length: 4 }, () => random.integer(1, 9));
+        const strides = (order: readonly number[], gap: number) => {
+          const result = [0, 0, 0, 0];
+          let next = random.integer(1, gap);
+          for (const axis of order) {
+            result[axis] = next;
+            next *= sizes[axis]!;
+          }
+          return result;
+        };
+        const order = [0, 1, 2, 3].sort(() => random.unit() - 0.5);
+        const [from, to] = [strides(order, 2), strides([3, 2, 1, 0], 3)];
+        const [first, second] = [random.integer(0, 5), random.integer(0, 5)];
+        const last = (s: readonly number[]) => sizes.reduce((sum, size, axis) => sum + (size - 1) * s[axis]!, 0) + 1;
+        const source = random.bytes((first + last(from)) * bytes);
+        const length = (second + last(to)) * bytes;
+        const out = arena.bytes(length);
+        const expected = arena.u8(out, length);
+        for (let i = 0; i < sizes.reduce((product, size) => product * size); i++) {
+          let [rest, a, b] = [i, first, second];
+          for (let axis = 3; axis >= 0; axis--) {
+            const at = rest % sizes[axis]!;
+            rest = Math.floor(rest / sizes[axis]!);
+            a += at * from[axis]!;
+            b += at * to[axis]!;
+          }
+          expected.set(source.subarray(a * bytes, (a + 1) * bytes), b * bytes);
+        }
+        await arena.run(['strided_copy', [arena.put(source), out], [bytes, ...sizes, ...from, ...to, first, second]]);
+        expect(Buffer.compare(arena.u8(out, length), expected), `${sizes} ${from} → ${to}`).toBe(0);
+        arena.expectCanariesIntact();
+      }
+    }
+  });
+
+  it('scatter_add adds updates in their order', async () => {
+    const random = new Random(6);
+    for (const [rows, count, width] of [
+      [1, 1, 1],
+      [5, 40, 7],
+      [9, 200, 200],
+    ] as const) {
+      const operand = random.f32s(rows * width, () => random.normal());
+      const updates = random.f32s(count * width, () => random.normal() * 2 ** random.integer(-8, 8));
+      const indices = Int32Array.from({ length: count }, () => random.integer(0, rows - 1));
+      const expected = operand.slice();
+      for (let i = 0; i < count * width; i++) {
+        const at = indices[Math.floor(i / width)]! * width + (i % width);
+        expected[at] = f(expected[at]! + updates[i]!);
+      }
+      const refs = [arena.put(operand), arena.put(indices), arena.put(updates)] as const;
+      const out = arena.bytes(operand.byteLength);
+      await arena.run(['scatter_add', [...refs, out], [rows, count, width]]);
+      expectSameBits(arena.f32(out, operand.length), expected, 'scatter_add');
+      await arena.run(['scatter_add', [...refs, refs[0]], [rows, count, width]]);
+      expectSameBits(arena.f32(refs[0], operand.length), expected, 'scatter_add, in place');
+      for (const id of [rows, -1]) {
+        const bad = arena.put(indices.with(count - 1, id));
+        const failure = await arena.attempt(['scatter_add', [refs[0], bad, refs[2], out], [rows, count, width]]);
+        expect(failure).toEqual({ instruction: 0, position: count - 1, found: id, limit: rows });
+      }
+    }
+    arena.expectCanariesIntact();
+  });
+});
