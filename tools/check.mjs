@@ -33,6 +33,7 @@ const checks = [
 
 const heavyChecks = [
   { title: 'Heavy tests (vitest)', ...tool('vitest', 'run', '--config', 'vitest.heavy.config.ts'), counts: true },
+  { title: 'Native code with sanitizers', ...script('tools/sanitize.mjs'), counts: true },
   { title: 'The example on the real model', ...script('examples/generate/generate.mjs') },
 ];
 

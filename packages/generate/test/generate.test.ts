@@ -192,15 +192,15 @@ describe('prompts', () => {
   });
 
   test('longer than a chunk are processed in chunks, with the bits of one piece', async () => {
-    const { executor, session, tokens, events, run } = await openTiny('llama2', 512);
-    const prompt = Array.from({ length: 300 }, (_, i) => tokens[(i * 7) % 20]!);
+    const { executor, session, tokens, events, run } = await openTiny('llama2', 1536);
+    const prompt = Array.from({ length: 1100 }, (_, i) => tokens[(i * 7) % 20]!);
     const all = await events({ prompt, maxNewTokens: 2, eosTokenIds: [] });
     expect(all.map((event) => (event.type === 'prefill' ? event.processedTokens : event.type))).toEqual([
-      ...[128, 256, 300],
+      ...[512, 1024, 1100],
       ...['token', 'token', 'end'],
     ]);
     expect(executor.calls).toEqual(['prefill', 'prefill', 'prefill', 'decode']);
-    for (const length of [128, 129, 256, 300]) {
+    for (const length of [512, 513, 1024, 1100]) {
       const part = prompt.slice(0, length);
       const result = await run({ prompt: part, maxNewTokens: 2, eosTokenIds: [], promptLogprobs: true });
       const plain = await run({ prompt: part, maxNewTokens: 2, eosTokenIds: [] });

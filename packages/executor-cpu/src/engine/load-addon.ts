@@ -53,24 +53,24 @@ export function findAddon(): AddonSearch {
 
 function search(): AddonSearch {
   const { process } = globalThis;
-  const require = requireHere();
-  if (!require) return none('native code runs in Node only');
+  const load = requireHere();
+  if (!load) return none('native code runs in Node only');
   const platform = `${process.platform}-${process.arch}`;
   if (!platforms.includes(platform)) return none(`there is no native engine for ${platform}`);
   const packageName = `@quaver/executor-cpu-${platform}`;
-  const problem = tryLoading(require, packageName);
+  const problem = tryLoading(load, packageName);
   if (typeof problem !== 'string') return problem;
   if (lacksGlibc()) return none(`the native engine for ${platform} needs the C library glibc`);
-  return { addon: undefined, reason: problem, remedy: remedyFor(require, packageName) };
+  return { addon: undefined, reason: problem, remedy: remedyFor(load, packageName) };
 }
 
 /** The addon, or what is wrong with it. In a checkout the package is the folder into which the addon is built. */
-function tryLoading(require: NodeJS.Require, packageName: string): AddonSearch | string {
+function tryLoading(load: NodeJS.Require, packageName: string): AddonSearch | string {
   try {
-    const addon = require(packageName) as Addon;
-    const problem = versionProblem(require, packageName) ?? problemOf(addon);
+    const addon = load(packageName) as Addon;
+    const problem = versionProblem(load, packageName) ?? problemOf(addon);
     return problem === undefined
-      ? { addon, path: require.resolve(packageName) }
+      ? { addon, path: load.resolve(packageName) }
       : `${packageName} is of no use here: ${problem}`;
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
@@ -91,16 +91,16 @@ function requireHere(): NodeJS.Require | undefined {
 }
 
 /** The packages belong together: numbers of arguments and codes of formats are nothing that one can ask the addon. */
-function versionProblem(require: NodeJS.Require, packageName: string): string | undefined {
-  const wanted = ownVersion(require);
-  const { version } = require(`${packageName}/package.json`) as { version: string };
+function versionProblem(load: NodeJS.Require, packageName: string): string | undefined {
+  const wanted = ownVersion(load);
+  const { version } = load(`${packageName}/package.json`) as { version: string };
   return wanted === undefined || version === wanted ? undefined : `it is version ${version}, not ${wanted}`;
 }
 
 /** Undefined when this code was bundled into another package. */
-function ownVersion(require: NodeJS.Require): string | undefined {
+function ownVersion(load: NodeJS.Require): string | undefined {
   try {
-    const { name, version } = require('../../package.json') as { name: string; version: string };
+    const { name, version } = load('../../package.json') as { name: string; version: string };
     return name === '@quaver/executor-cpu' ? version : undefined;
   } catch {
     return undefined;
@@ -135,9 +135,9 @@ function lacksGlibc(): boolean {
   return header !== undefined && header.glibcVersionRuntime === undefined;
 }
 
-function remedyFor(require: NodeJS.Require, packageName: string): string {
+function remedyFor(load: NodeJS.Require, packageName: string): string {
   const fs = globalThis.process.getBuiltinModule('node:fs');
   if (fs.existsSync(new URL('../../native', import.meta.url))) return 'node tools/build-native.mjs builds it.';
-  const version = ownVersion(require);
+  const version = ownVersion(load);
   return `npm install ${packageName}${version === undefined ? '' : `@${version}`} brings it.`;
 }

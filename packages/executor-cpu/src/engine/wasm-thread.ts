@@ -28,7 +28,7 @@ export function startThread(listener: ThreadListener): Thread {
   return nodeWorkers() ? startNodeThread(listener) : startWebThread(listener);
 }
 
-function nodeWorkers(): typeof import('node:worker_threads') | undefined {
+function nodeWorkers() {
   return globalThis.process?.getBuiltinModule?.('node:worker_threads');
 }
 
