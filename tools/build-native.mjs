@@ -11,6 +11,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -166,8 +167,11 @@ async function build(target, compiler) {
   const scratch = mkdtempSync(path.join(tmpdir(), 'quaver-native-'));
   try {
     const objects = await compile(target, compiler);
+    // Elsewhere first: for Windows the linker leaves an import library beside its result.
+    const linked = path.join(scratch, 'quaver.node');
     const partial = `${file}.${process.pid}`;
-    await link(target, compiler, objects, partial, scratch);
+    await link(target, compiler, objects, linked, scratch);
+    copyFileSync(linked, partial);
     renameSync(partial, file);
     writeFileSync(manifest, `${JSON.stringify({ hash, compiler: compiler.name, target })}\n`);
   } finally {

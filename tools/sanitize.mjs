@@ -24,7 +24,7 @@ const host = ['addon/runner.cpp', ...sourcesIn('test').filter((unit) => unit !==
 const plain = ['-O0', '-g1'];
 const variants = {
   address: {
-    flags: ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'],
+    flags: ['-fsanitize=address,undefined,float-cast-overflow', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'],
     isas: Object.entries(target?.isas ?? {}),
     host: [...host, 'addon/isa.cpp'],
   },

@@ -301,12 +301,30 @@ def attention_cases():
             case("attention", operands, {"scale": 0.375, "window": window, "probs": "f8e4m3fn"}, [y], 2.0**-4 * spreads + 2.0**-10 * np.abs(v64).max())
 
 
+def training_cases():
+    table, updates = normal(7, 5), normal(3, 4, 5)
+    ids = rng.integers(0, 7, (3, 4)).astype(np.int32)
+    sums, magnitudes = wide(table), np.abs(wide(table))
+    np.add.at(sums, ids, wide(updates))
+    np.add.at(magnitudes, ids, np.abs(wide(updates)))
+    case("scatter_add", [table, ids, updates], {}, [sums], 1e-6 * magnitudes)
+    p, g, m = (wide(normal(4, 9)) for _ in range(3))
+    v = np.square(wide(normal(4, 9)))
+    rate, correction1, correction2 = 1e-2, 1 - 0.9**3, 1 - 0.99**3
+    first, second = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+    y = p - p * rate * 0.1 - rate * (first / correction1) / (np.sqrt(second / correction2) + 1e-6)
+    operands = [x.astype(np.float32) for x in (p, g, m, v)] + [np.array([x], np.float32) for x in (rate, correction1, correction2)]
+    attributes = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-6, "weight_decay": 0.1}
+    case("adamw_step", operands, attributes, [y, first, second], 2e-6 * (np.abs(y) + 1))
+
+
 elementwise()
 movement()
 casts()
 quantization()
 dots()
 composites()
+training_cases()
 target = pathlib.Path(sys.argv[1])
 target.write_bytes(gzip.compress(json.dumps(cases, separators=(",", ":")).encode(), mtime=0))
 print(len(cases), "cases by numpy", np.__version__, "and ml_dtypes", ml_dtypes.__version__)

@@ -21,7 +21,7 @@ export const engineKinds: readonly EngineKind[] = [
   wasmKind(3),
 ];
 
-export function nativeKind(isa: string, threads: number): EngineKind {
+function nativeKind(isa: string, threads: number): EngineKind {
   const name = `${isa}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
   return { name, open: async () => openNative(threads, isa) };
 }

@@ -1,7 +1,7 @@
 /** @file Images by hand, and one valid instruction of every op with the exact bytes that it needs. */
 import type { Engine } from '../src/engine/engine.ts';
 
-export type Pointer = readonly [block: number, offset: number];
+type Pointer = readonly [block: number, offset: number];
 /** An instruction over numbered blocks. */
 export interface RawCall {
   readonly op: string;

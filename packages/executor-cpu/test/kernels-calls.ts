@@ -7,11 +7,11 @@ import {
   type RunFailure,
 } from '../src/engine/engine.ts';
 import { reductionCode } from '../src/kernel.ts';
-import type { Arena, At, Call } from './kernels-arena.ts';
+import type { Arena, At } from './kernels-arena.ts';
 
 /** The numbers of `enum class Unary` and `Binary` in native/kernels.h. */
-export const unaryOps = ['negate', 'abs', 'exp', 'log', 'sqrt', 'silu'] as const;
-export const binaryOps = ['add', 'subtract', 'multiply', 'divide', 'maximum', 'minimum', 'swiglu'] as const;
+const unaryOps = ['negate', 'abs', 'exp', 'log', 'sqrt', 'silu'] as const;
+const binaryOps = ['add', 'subtract', 'multiply', 'divide', 'maximum', 'minimum', 'swiglu'] as const;
 export type UnaryOp = (typeof unaryOps)[number];
 export type BinaryOp = (typeof binaryOps)[number];
 
@@ -222,17 +222,13 @@ export class Kernels {
   }
 
   binary(op: BinaryOp, a: At, b: At, out: At, rows: number, n: number): Promise<void> {
-    return this.#arena.run(binaryCall(op, a, b, out, rows, n));
+    return this.#arena.run(['binary', [a, b, out], [binaryOps.indexOf(op), rows, n]]);
   }
 
   /** out f32[rows, n] = x + bias f32[n]. */
   addBias(x: At, bias: At, out: At, rows: number, n: number): Promise<void> {
     return this.#arena.run(['add_row', [x, bias, out], [rows, n]]);
   }
-}
-
-export function binaryCall(op: BinaryOp, a: At, b: At, out: At, rows: number, n: number): Call {
-  return ['binary', [a, b, out], [binaryOps.indexOf(op), rows, n]];
 }
 
 /** A long vector as rows, so that threads share it out. */

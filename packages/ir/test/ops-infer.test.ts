@@ -212,6 +212,17 @@ const generators: Readonly<Record<string, (s: Source) => Draw>> = {
     const shape = [...s.dims(0, 2), s.int(1, 9)];
     return { operands: [s.tensor('f32', shape), s.indices(shape.slice(0, -1), shape.at(-1)!)], attributes: {} };
   },
+  scatter_add(s) {
+    const [rows, width, count] = [s.int(1, 4), s.int(0, 5), s.int(0, 6)];
+    const operands = [s.tensor('f32', [rows, width]), s.indices([count], rows), s.tensor('f32', [count, width])];
+    return { operands, attributes: {} };
+  },
+  adamw_step(s) {
+    const shape = s.dims(0, 3);
+    const tensors = Array.from({ length: 4 }, () => s.tensor('f32', shape));
+    const numbers = Array.from({ length: 3 }, () => s.tensor('f32', [1]));
+    return { operands: [...tensors, ...numbers], attributes: { weight_decay: 0.1 } };
+  },
   rms_norm: (s) => withLastAxis(s, { eps: 1e-5 }),
   bias_add: (s) => withLastAxis(s, {}),
   rope(s) {

@@ -47,6 +47,8 @@ class CanonicalAttention {
     return scratch_ + plan_.scores() + size_t{row} * plan_.keys_padded + (key - from_);
   }
   bool is_fused() const { return x_.cache != Format::f32; }
+  /** Probabilities that stay f32 have no exact products. */
+  bool is_weighing_fused() const { return is_fused() && x_.probs != Format::f32; }
 
   /** scores = q · k · scale, for all rows and the keys that any of them sees. */
   void score() {
@@ -119,12 +121,12 @@ class CanonicalAttention {
                  nullptr,
                  begun ? part + at : nullptr};
     };
-    if (decoded.finite) return dot_columns(is_fused(), dot(0, first, count), rows, columns);
+    if (decoded.finite) return dot_columns(is_weighing_fused(), dot(0, first, count), rows, columns);
     // 0 times Inf or NaN would leak from keys that a row must not see, so each row stops at its own.
     for (uint32_t row = 0; row < rows; row++) {
       const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
       const uint32_t from = min(max(keys.from, first), first + count), to = min(keys.to, first + count);
-      dot_columns(is_fused(), dot(row, from, from < to ? to - from : 0), 1, columns);
+      dot_columns(is_weighing_fused(), dot(row, from, from < to ? to - from : 0), 1, columns);
     }
   }
 

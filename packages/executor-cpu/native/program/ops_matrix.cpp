@@ -181,6 +181,11 @@ Attention attention_of(const Call& call) {
   return x;
 }
 
+/** Where the thread's own copy of the positions lies in its scratch. */
+size_t starts_at(const Kernels& kernels, const Attention& x) {
+  return (kernels.attention_scratch_bytes(x) + 63) / 64 * 64;
+}
+
 const char* describe_attention(const Call& call, const Kernels& kernels, Work& work) {
   if (call.numbers[0] > 1 || !is_format(call.numbers[1]) || !is_format(call.numbers[2])) return "an unknown format";
   const Attention x = attention_of(call);
@@ -194,7 +199,7 @@ const char* describe_attention(const Call& call, const Kernels& kernels, Work& w
   if (queries > INT32_MAX || product(keys, x.d) > UINT32_MAX) return "an attention of more than 2^31 elements";
   work.units = kernels.attention_units(x);
   work.unit_cost = work.units == 0 ? 1 : double(queries) * x.s / work.units / 4;
-  work.scratch_bytes = kernels.attention_scratch_bytes(x);
+  work.scratch_bytes = starts_at(kernels, x) + product(x.b, sizeof(int32_t));
   work.accesses[0] = reads_all(product(queries, x.cache == Format::f32 ? 4 : 2));
   work.accesses[1] = work.accesses[2] = reads_all(product(keys, x.d, bytes_of(x.cache)));
   if (f8) work.accesses[3] = work.accesses[4] = reads_all(keys);
@@ -204,7 +209,13 @@ const char* describe_attention(const Call& call, const Kernels& kernels, Work& w
 }
 
 void run_attention(const Call& call, const Kernels& kernels, uint32_t from, uint32_t to, void* scratch, Failure&) {
-  kernels.attention(attention_of(call), from, to, scratch);
+  Attention x = attention_of(call);
+  // Positions bound what the kernel touches, and it reads them again and again: whoever shares the memory must not change
+  // them in between.
+  int32_t* starts = reinterpret_cast<int32_t*>(static_cast<uint8_t*>(scratch) + starts_at(kernels, x));
+  for (uint32_t b = 0; b < x.b; b++) starts[b] = __atomic_load_n(x.start + b, __ATOMIC_RELAXED);
+  x.start = starts;
+  kernels.attention(x, from, to, scratch);
 }
 
 }  // namespace

@@ -98,8 +98,8 @@ uint32_t hostile_images(uint32_t rounds) {
 
 void test_kernels() {
   test("every op has the same bits on every instruction set, and stays within its buffers",
-       [] { return same_bits(static_cast<uint32_t>(30 * effort())); });
-  test("no image reads or writes outside of its buffers", [] { return hostile_images(static_cast<uint32_t>(10 * effort())); });
+       [] { return same_bits(static_cast<uint32_t>(100 * effort())); });
+  test("no image reads or writes outside of its buffers", [] { return hostile_images(static_cast<uint32_t>(40 * effort())); });
 }
 
 }  // namespace quaver::test

@@ -6,7 +6,7 @@ import type { Node } from '@quaver/ir';
 import { type Engine, type EngineMemory, formatCode, type KernelFormat } from '../engine/engine.ts';
 
 const alignment = 64;
-export const aligned = (byteLength: number): number => Math.ceil(byteLength / alignment) * alignment;
+const aligned = (byteLength: number): number => Math.ceil(byteLength / alignment) * alignment;
 
 /** A part of the arena whose place is known when all code is there. */
 export type Area = 'slots' | 'node' | 'staged-0' | 'staged-1';

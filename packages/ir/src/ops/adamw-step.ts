@@ -31,10 +31,12 @@ export const adamwStep: OpDefinition = defineOp('adamw_step', {
       checkShape('adamw_step', name, type, [1], 'one number');
     }
     for (const [name, beta] of Object.entries({ beta1, beta2 })) {
-      if (!(beta >= 0 && beta < 1)) throw typeError('adamw_step', `${name} is ${beta}`, 'It is at least 0 and below 1.');
+      if (!(beta >= 0 && beta < 1))
+        throw typeError('adamw_step', `${name} is ${beta}`, 'It is at least 0 and below 1.');
     }
     for (const [name, value] of Object.entries({ eps, weight_decay })) {
-      if (!(value >= 0 && Number.isFinite(value))) throw typeError('adamw_step', `${name} is ${value}`, 'It is at least 0.');
+      if (!(value >= 0 && Number.isFinite(value)))
+        throw typeError('adamw_step', `${name} is ${value}`, 'It is at least 0.');
     }
     return [parameter, parameter, parameter];
   },

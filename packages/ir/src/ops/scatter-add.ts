@@ -29,10 +29,14 @@ export const scatterAdd: OpDefinition = defineOp('scatter_add', {
     for (let i = 0; i < indices.data.length; i++) {
       const index = indices.data[i]!;
       if (!(index >= 0 && index < rows)) {
-        throw new QuaverError('gather-index', `scatter_add: index ${index} at position ${i} is outside 0 to ${rows - 1}`, {
-          hint: 'Token ids must be below the vocabulary size.',
-          where: { op: 'scatter_add', index, bound: rows, position: i },
-        });
+        throw new QuaverError(
+          'gather-index',
+          `scatter_add: index ${index} at position ${i} is outside 0 to ${rows - 1}`,
+          {
+            hint: 'Token ids must be below the vocabulary size.',
+            where: { op: 'scatter_add', index, bound: rows, position: i },
+          },
+        );
       }
       for (let c = 0; c < width; c++) y[index * width + c]! += updates.data[i * width + c]!;
     }
