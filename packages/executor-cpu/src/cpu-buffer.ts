@@ -19,11 +19,21 @@ export interface PackedShape {
 
 class MadeForm implements Form {
   memory: EngineMemory | undefined;
-  readonly make: () => Promise<void>;
+  readonly #make: (form: MadeForm) => Promise<void>;
+  #making: Promise<void> | undefined;
 
   constructor(make: (form: MadeForm) => Promise<void>, memory?: EngineMemory) {
     this.memory = memory;
-    this.make = () => (this.memory ? Promise.resolve() : make(this));
+    this.#make = make;
+  }
+
+  /** Makes it once, also for several who wait. */
+  async make(): Promise<void> {
+    if (this.memory) return;
+    this.#making ??= this.#make(this).finally(() => {
+      this.#making = undefined;
+    });
+    await this.#making;
   }
 }
 

@@ -36,13 +36,16 @@ class CpuExecutor implements Executor {
   readonly id = 'cpu';
   readonly device: DeviceInfo;
   readonly capabilities: Capabilities;
-  readonly lost: Promise<DeviceLost> = new Promise(() => undefined);
+  readonly lost: Promise<DeviceLost>;
   readonly #queue = new SubmissionQueue();
   readonly #context: ProgramContext;
   readonly #programs = new Set<CpuProgram>();
+  /** Of programs that were disposed. */
+  readonly #times = new Map<Node, number>();
 
   constructor(device: DeviceInfo, engine: Engine, reduction: Reduction, profile: boolean) {
     this.device = device;
+    this.lost = engine.lost;
     this.capabilities = {
       dtypes: {
         f32: 'native',
@@ -60,7 +63,11 @@ class CpuExecutor implements Executor {
       rowInvariant: reduction === 'canonical',
       deterministic: true,
     };
-    this.#context = { engine, arena: new Arena(engine), registry: coreOps, reduction, profile };
+    const forget = (program: CpuProgram) => {
+      this.#programs.delete(program);
+      program.addTimes(this.#times);
+    };
+    this.#context = { engine, arena: new Arena(engine), registry: coreOps, reduction, profile, forget };
   }
 
   supports(node: NodeView): Support {
@@ -111,7 +118,7 @@ class CpuExecutor implements Executor {
   }
 
   profile(): readonly ProfileEvent[] {
-    const times = new Map<Node, number>();
+    const times = new Map(this.#times);
     for (const program of this.#programs) program.addTimes(times);
     return profileEvents(times);
   }
@@ -140,7 +147,9 @@ async function openEngine(device: DeviceInfo, threads: number): Promise<Engine> 
   const choice = chooseNative();
   if (device.id === 'wasm' || 'reason' in choice) return WasmEngine.open(threads);
   const os = globalThis.process.getBuiltinModule('node:os');
-  const maxBytes = Math.floor(os.totalmem() * memoryShare);
+  // In a container the limit is the container's; where there is none, the number is 0 or larger than the machine.
+  const limit = globalThis.process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
+  const maxBytes = Math.floor(Math.min(os.totalmem(), limit) * memoryShare);
   return new NativeEngine(choice.addon, { isa: choice.isa, threads, maxBytes });
 }
 

@@ -47,8 +47,8 @@ export function rowCount(shape: readonly number[]): number {
   return shape.slice(0, -1).reduce((product, dim) => product * dim, 1);
 }
 
-/** Elements of a long vector that go through an elementwise kernel at once. */
-const vectorRow = 1024;
+/** A row of a long vector is no longer: threads share the rows out, and a stop gets through between them. */
+const longestRow = 4096;
 
 /**
  * A tensor as rows that threads share out: those of the first two axes (sequences and tokens), so that the ops between two
@@ -57,7 +57,10 @@ const vectorRow = 1024;
 export function elementRows(shape: readonly number[]): readonly [rows: number, width: number] {
   const count = shape.reduce((product, dim) => product * dim, 1);
   if (count === 0) return [0, 0];
-  if (shape.length < 2) return count % vectorRow === 0 ? [count / vectorRow, vectorRow] : [1, count];
-  const rows = shape.length === 2 ? shape[0]! : shape[0]! * shape[1]!;
-  return [rows, count / rows];
+  const rows = shape.length < 2 ? 1 : shape.length === 2 ? shape[0]! : shape[0]! * shape[1]!;
+  if (rows > 1 || count <= longestRow) return [rows, count / rows];
+  let width = longestRow;
+  while (count % width !== 0) width--;
+  // A length without a divisor of some size stays one row.
+  return width >= 64 ? [count / width, width] : [1, count];
 }

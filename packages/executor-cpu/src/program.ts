@@ -29,6 +29,8 @@ export interface ProgramContext {
   readonly reduction: Reduction;
   /** Measure the time of every node. */
   readonly profile: boolean;
+  /** Called when a program was disposed. */
+  readonly forget: (program: CpuProgram) => void;
 }
 
 type Part = { readonly code: LoadedCode; readonly nodes: readonly (Node | undefined)[] } | (() => void);
@@ -99,6 +101,7 @@ export class CpuProgram implements Program {
     this.#disposed = true;
     for (const bound of this.#bound) this.#release(bound);
     this.#bound = [];
+    this.context.forget(this);
   }
 
   /** Code for one of each symbol, over no buffers but these parameters. */
@@ -114,24 +117,26 @@ export class CpuProgram implements Program {
   async #bind(bindings: Bindings): Promise<BoundProgram> {
     const key = JSON.stringify(bindings.symbols);
     const buffers = this.#buffers(bindings);
+    this.#releaseStale();
     const index = this.#bound.findIndex(
       (bound) => bound.key === key && bound.buffers.every((buffer, i) => buffer === buffers[i]),
     );
     const known = index >= 0 ? this.#bound.splice(index, 1)[0]! : undefined;
-    const fresh = known?.generations === this.#generations(buffers);
-    if (known && !fresh) this.#release(known);
-    const bound = known && fresh ? known : await this.#bindNew(key, buffers, bindings);
+    const bound = known ?? (await this.#bindNew(key, buffers, bindings));
     this.#bound.push(bound);
     while (this.#bound.length > keptBindings) this.#release(this.#bound.shift()!);
     return bound;
   }
 
+  /** A binding to memory that is gone keeps other memory for nothing, an arena that was too small for example. */
+  #releaseStale(): void {
+    const isStale = ({ buffers, generations }: BoundProgram) =>
+      generations !== this.#generations(buffers) || buffers.some((buffer) => buffer.isDisposed);
+    for (const stale of this.#bound.filter(isStale)) this.#release(stale);
+    this.#bound = this.#bound.filter((bound) => !isStale(bound));
+  }
+
   async #bindNew(key: string, buffers: readonly CpuBuffer[], bindings: Bindings): Promise<BoundProgram> {
-    // A binding to buffers that are gone keeps memory for nothing.
-    for (const stale of this.#bound.filter(({ buffers: old }) => old.some((buffer) => buffer.isDisposed))) {
-      this.#release(stale);
-      this.#bound.splice(this.#bound.indexOf(stale), 1);
-    }
     const { engine, arena: shared, registry, reduction, profile } = this.context;
     const code = new CodeBuilder(engine);
     const memory = { view: (ref: Ref, length: number) => viewOf(shared, ref, length) };

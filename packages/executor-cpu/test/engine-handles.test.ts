@@ -46,7 +46,6 @@ describe('the addon', () => {
       (handle: EngineHandle) => addon.close(handle),
       (handle: EngineHandle) => addon.allocate(handle, 64),
       (handle: EngineHandle) => addon.release(handle, new ArrayBuffer(64)),
-      (handle: EngineHandle) => addon.panel(handle),
       (handle: EngineHandle) => addon.packedBytes(handle, 0, 1, 1),
       (handle: EngineHandle) => addon.stagedBytes(handle, 0, 0, 1, 1),
       (handle: EngineHandle) => addon.load(handle, image, [], false),

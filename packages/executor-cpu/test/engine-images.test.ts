@@ -96,6 +96,56 @@ describe.each(kinds)('$name', (kind) => {
     expect(() => engine.load(new Float64Array(0), [], false)).toThrow(refusal);
   });
 
+  test('sides whose padding does not fit 32 bits are refused, however little memory they seem to need', () => {
+    const memory = engine.allocate(4096);
+    const wrapping = [2 ** 32 - 1, 2 ** 32 - 2, 2 ** 32 - 64, 2 ** 31, 2 ** 28 + 1];
+    const calls = (k: number): RawCall[] => [
+      {
+        op: 'pack',
+        pointers: [
+          [0, 0],
+          [0, 64],
+        ],
+        numbers: [2, 1, k, 0, 0],
+      },
+      {
+        op: 'unpack',
+        pointers: [
+          [0, 0],
+          [0, 64],
+        ],
+        numbers: [2, 0, k],
+      },
+      {
+        op: 'stage',
+        pointers: [
+          [0, 0],
+          [0, 64],
+        ],
+        numbers: [2, 1, k, 0, 0, 2],
+      },
+      {
+        op: 'gather_packed',
+        pointers: [
+          [0, 0],
+          [0, 64],
+          [0, 128],
+        ],
+        numbers: [1, 0, 1, k, 2],
+      },
+      {
+        op: 'gemm',
+        pointers: [[0, 0], [0, 64], [0, 128], undefined, undefined],
+        numbers: [0, 2, 2, 1, 1, k, 1, 0, 0, 0, 0, 1, k],
+      },
+    ];
+    for (const k of wrapping) {
+      for (const call of calls(k)) {
+        expect(() => engine.load(imageOf(codeOf, [call]), [memory], false), `${call.op} ${k}`).toThrow(refusal);
+      }
+    }
+  });
+
   test('an absent pointer is refused where it is needed', () => {
     for (const sample of samples) {
       const memories = sample.bytes.map((size) => engine.allocate(size ?? 64));

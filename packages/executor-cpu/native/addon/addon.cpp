@@ -57,7 +57,7 @@ napi_value threads(napi_env env, napi_callback_info info) {
 /** close(engine): stops what runs and joins the threads. Its memory lives on while JavaScript sees it. */
 napi_value close(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info, 1);
-  if (Engine* engine = arguments.engine(0)) engine->close(env);
+  if (Engine* engine = arguments.engine(0)) engine->close();
   return nullptr;
 }
 
@@ -75,13 +75,6 @@ napi_value release(napi_env env, napi_callback_info info) {
   Engine* engine = arguments.engine(0);
   if (arguments.ok() && engine->memory_of(env, arguments.value(1))) napi_detach_arraybuffer(env, arguments.value(1));
   return nullptr;
-}
-
-/** panel(engine): outputs of one packed panel. */
-napi_value panel(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info, 1);
-  Engine* engine = arguments.engine(0);
-  return engine ? to_number(env, engine->kernels.panel) : nullptr;
 }
 
 /** packedBytes(engine, format, n, k) */
@@ -162,10 +155,10 @@ napi_value init(napi_env env, napi_value exports) {
   const struct {
     const char* name;
     napi_callback callback;
-  } functions[] = {{"isas", isas},         {"ops", ops},         {"open", open},       {"threads", threads},
-                   {"close", close},       {"allocate", allocate}, {"release", release}, {"panel", panel},
-                   {"packedBytes", packed_bytes}, {"stagedBytes", staged_bytes}, {"load", load}, {"phases", phases},
-                   {"run", run},           {"stop", stop},       {"seconds", seconds}, {"unload", unload}};
+  } functions[] = {{"isas", guarded<isas>},         {"ops", guarded<ops>},         {"open", guarded<open>},       {"threads", guarded<threads>},
+                   {"close", guarded<close>},       {"allocate", guarded<allocate>}, {"release", guarded<release>}, 
+                   {"packedBytes", guarded<packed_bytes>}, {"stagedBytes", guarded<staged_bytes>}, {"load", guarded<load>}, {"phases", guarded<phases>},
+                   {"run", guarded<run>},           {"stop", guarded<stop>},       {"seconds", guarded<seconds>}, {"unload", guarded<unload>}};
   for (const auto& [name, callback] : functions) {
     napi_value function;
     napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);

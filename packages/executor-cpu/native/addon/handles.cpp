@@ -1,5 +1,7 @@
 #include "handles.h"
 
+#include <stdexcept>
+
 namespace quaver {
 namespace {
 
@@ -53,24 +55,29 @@ void deliver(napi_env env, napi_value, void* context, void* data) {
   napi_call_function(env, receiver, callback, 1, &argument, nullptr);
 }
 
+/** Threads must not outlive the environment: they would call into it, and its memory and this library may be gone. */
+void end_with_environment(void* engine) { static_cast<Engine*>(engine)->close(); }
+
 }  // namespace
 
-Engine::Engine(napi_env env, const Kernels& of, uint32_t threads) : kernels(of), runner(new Runner(threads)) {
+Engine::Engine(napi_env of_env, const Kernels& of, uint32_t threads) : kernels(of), runner(new Runner(threads)), env(of_env) {
   napi_value name;
   napi_create_string_utf8(env, "quaver run", NAPI_AUTO_LENGTH, &name);
-  napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, deliver, &ended);
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, deliver, &ended) != napi_ok)
+    throw std::runtime_error("JavaScript gives no way back to its thread");
   // Nothing runs yet: the engine alone does not keep the process alive.
   napi_unref_threadsafe_function(env, ended);
+  napi_add_env_cleanup_hook(env, end_with_environment, this);
 }
 
-Engine::~Engine() {
-  runner.reset();
-  if (ended) napi_release_threadsafe_function(ended, napi_tsfn_abort);
-}
+Engine::~Engine() { close(); }
 
-void Engine::close(napi_env) {
+void Engine::close() {
+  if (!runner) return;
+  napi_remove_env_cleanup_hook(env, end_with_environment, this);
   runner.reset();
-  if (ended) napi_release_threadsafe_function(ended, napi_tsfn_release);
+  // What ended is delivered first; while the environment ends it is dropped.
+  napi_release_threadsafe_function(ended, napi_tsfn_release);
   ended = nullptr;
 }
 
@@ -123,7 +130,6 @@ void Engine::run(napi_env env, const std::shared_ptr<LoadedProgram>& program, na
   __atomic_store_n(&program->program.stop, 0, __ATOMIC_RELEASE);
   const napi_threadsafe_function function = ended;
   runner->submit({&program->program, [function, end] {
-                    // While the environment ends nobody listens, and what the run holds ends with the process.
                     napi_call_threadsafe_function(function, end, napi_tsfn_nonblocking);
                   }});
 }

@@ -4,6 +4,8 @@
 #include <node_api.h>
 
 #include <chrono>
+#include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -11,9 +13,6 @@
 #include "runner.h"
 
 namespace quaver {
-
-/** Rows or columns of a matrix whose byte count still fits 64 bits, padded and in any form. */
-constexpr uint32_t kGreatestSide = uint32_t{1} << 28;
 
 struct LoadedProgram;
 
@@ -24,12 +23,14 @@ struct Engine : std::enable_shared_from_this<Engine> {
   /** Brings the end of a run back to JavaScript's thread. */
   napi_threadsafe_function ended = nullptr;
   uint32_t runs = 0;
+  napi_env env;
 
   /** Throws std::system_error when the system grants no thread. */
   Engine(napi_env env, const Kernels& kernels, uint32_t threads);
   ~Engine();
 
-  void close(napi_env env);
+  /** Stops what runs and joins the threads; also when the environment ends (a worker that is terminated). */
+  void close();
   napi_value allocate(napi_env env, uint64_t bytes);
   /** Throws into JavaScript, and is null, when the value is no ArrayBuffer of this engine. */
   std::shared_ptr<Memory> memory_of(napi_env env, napi_value buffer);
@@ -44,12 +45,25 @@ struct LoadedProgram {
   std::vector<double> seconds;
 };
 
+/** Throws an Error with a `code`; returns null for callers to return. */
+napi_value throw_error(napi_env env, const char* code, const char* message);
+
+/** Runs the body of a callback; what C++ throws becomes an Error. */
+template <napi_value (*Body)(napi_env, napi_callback_info)>
+napi_value guarded(napi_env env, napi_callback_info info) {
+  try {
+    return Body(env, info);
+  } catch (const std::bad_alloc&) {
+    return throw_error(env, "out-of-memory", "no memory for the call");
+  } catch (const std::exception& error) {
+    return throw_error(env, "native-failure", error.what());
+  }
+}
+
 napi_value load_image(napi_env env, Engine& engine, const std::vector<double>& image,
                       const std::vector<napi_value>& buffers, bool profile);
 napi_value wrap_engine(napi_env env, const std::shared_ptr<Engine>& engine);
 
-/** Throws an Error with a `code`; returns null for callers to return. */
-napi_value throw_error(napi_env env, const char* code, const char* message);
 napi_value to_number(napi_env env, double number);
 napi_value to_array(napi_env env, const std::vector<std::string>& texts);
 napi_value to_array(napi_env env, const std::vector<double>& numbers);

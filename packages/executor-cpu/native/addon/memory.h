@@ -20,8 +20,11 @@ class Memory {
   uint64_t bytes() const { return bytes_; }
 
  private:
-  Memory(void* start, uint8_t* data, uint64_t bytes) : start_(start), data_(data), bytes_(bytes) {}
+  Memory(void* start, uint64_t mapped_bytes, uint8_t* data, uint64_t bytes)
+      : start_(start), mapped_bytes_(mapped_bytes), data_(data), bytes_(bytes) {}
   void* start_;
+  /** What was mapped from the system; 0: it came from the heap. */
+  uint64_t mapped_bytes_;
   uint8_t* data_;
   uint64_t bytes_;
 };

@@ -32,6 +32,8 @@ constexpr uint32_t kSpins = 2000;
 Runner::Runner(uint32_t threads) : team_(new Team{}) {
   const uint32_t processors = std::thread::hardware_concurrency();
   team_->spins = threads <= processors ? kSpins : 0;
+  // Before there is a thread to join: it may throw.
+  workers_.reserve(threads);
   master_ = std::thread([this] { run_jobs(); });
   try {
     for (uint32_t i = 1; i < threads; i++) workers_.emplace_back([this, i] { team_work(*team_, i); });

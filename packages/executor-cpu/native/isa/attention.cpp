@@ -19,8 +19,8 @@ class CanonicalAttention {
         plan_(plan),
         unit_(unit),
         scratch_(scratch),
-        first_(visible_keys(x, unit.batch, unit.first_step)),
-        last_(visible_keys(x, unit.batch, unit.first_step + unit.steps - 1)),
+        first_(visible_keys(x, unit.start, unit.first_step)),
+        last_(visible_keys(x, unit.start, unit.first_step + unit.steps - 1)),
         from_(first_.from / kPromote * kPromote) {}
 
   void run() {
@@ -69,7 +69,7 @@ class CanonicalAttention {
 
   /** Scores of one row into probabilities, in place; those of keys that other rows see alone become 0. */
   void probabilities(uint32_t row) {
-    const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
+    const Visible keys = visible_keys(x_, unit_.start, unit_.first_step + row / unit_.heads);
     const uint32_t end = last_.to;
     if (keys.from >= keys.to) {
       if (from_ < end) __builtin_memset(scores(row, from_), 0, (end - from_) * sizeof(float));
@@ -124,7 +124,7 @@ class CanonicalAttention {
     if (decoded.finite) return dot_columns(is_weighing_fused(), dot(0, first, count), rows, columns);
     // 0 times Inf or NaN would leak from keys that a row must not see, so each row stops at its own.
     for (uint32_t row = 0; row < rows; row++) {
-      const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
+      const Visible keys = visible_keys(x_, unit_.start, unit_.first_step + row / unit_.heads);
       const uint32_t from = min(max(keys.from, first), first + count), to = min(keys.to, first + count);
       dot_columns(is_weighing_fused(), dot(row, from, from < to ? to - from : 0), 1, columns);
     }

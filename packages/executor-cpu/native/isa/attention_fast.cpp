@@ -30,8 +30,8 @@ class FastAttention {
       totals_[row] = 0;
     }
     const bool moderate = decode_queries(x_, unit_, queries_, plan_.d_padded) && is_moderate(x_.scale);
-    const uint32_t end = visible_keys(x_, unit_.batch, unit_.first_step + unit_.steps - 1).to;
-    for (uint32_t key = visible_keys(x_, unit_.batch, unit_.first_step).from; key < end; key += kPromote) {
+    const uint32_t end = visible_keys(x_, unit_.start, unit_.first_step + unit_.steps - 1).to;
+    for (uint32_t key = visible_keys(x_, unit_.start, unit_.first_step).from; key < end; key += kPromote) {
       const uint32_t count = min(kPromote, end - key);
       score(key, count, moderate);
       for (uint32_t row = 0; row < rows; row++) exponentiate(row, key, count);
@@ -59,7 +59,7 @@ class FastAttention {
 
   /** Scores of one row into exp(score − largest so far). */
   void exponentiate(uint32_t row, uint32_t first, uint32_t count) {
-    const Visible keys = visible_keys(x_, unit_.batch, unit_.first_step + row / unit_.heads);
+    const Visible keys = visible_keys(x_, unit_.start, unit_.first_step + row / unit_.heads);
     float* x = scores_ + row * kPromote;
     for (uint32_t i = 0; i < kPromote; i++)
       if (i >= count || first + i < keys.from || first + i >= keys.to) x[i] = -kInfinity;

@@ -18,8 +18,8 @@ struct Visible {
   uint32_t from, to;
 };
 
-QUAVER_INLINE Visible visible_keys(const Attention& x, uint32_t batch, uint32_t step) {
-  const int64_t position = int64_t{x.start[batch]} + step;
+QUAVER_INLINE Visible visible_keys(const Attention& x, int32_t start, uint32_t step) {
+  const int64_t position = int64_t{start} + step;
   const auto clamped = [&](int64_t key) {
     return static_cast<uint32_t>(key < 0 ? 0 : key < int64_t{x.s} ? key : int64_t{x.s});
   };
@@ -29,6 +29,8 @@ QUAVER_INLINE Visible visible_keys(const Attention& x, uint32_t batch, uint32_t 
 /** A unit: `heads` query heads that share a KV head, `steps` tokens. Query row = token · heads + head. */
 struct AttentionUnit {
   uint32_t batch, kv_head, first_head, heads, first_step, steps;
+  /** Position of the first query of the batch, read once: whoever shares the memory cannot move a unit under way. */
+  int32_t start;
   QUAVER_INLINE uint32_t rows() const { return heads * steps; }
 };
 
@@ -62,13 +64,14 @@ struct AttentionPlan {
     index /= step_blocks;
     const uint32_t first_in_group = index % head_blocks * heads;
     index /= head_blocks;
-    const uint32_t kv_head = index % x.kv_heads, first_step = step_block * steps;
-    return {index / x.kv_heads,
+    const uint32_t kv_head = index % x.kv_heads, batch = index / x.kv_heads, first_step = step_block * steps;
+    return {batch,
             kv_head,
             kv_head * group + first_in_group,
             min(heads, group - first_in_group),
             first_step,
-            min(steps, x.t - first_step)};
+            min(steps, x.t - first_step),
+            __atomic_load_n(x.start + batch, __ATOMIC_RELAXED)};
   }
 
   // Offsets of the scratch areas, in floats. The tile is of keys first, of values later.

@@ -91,6 +91,16 @@ inline uint64_t sum(uint64_t a, uint64_t b) {
 }
 inline uint64_t ceil_div(uint64_t a, uint64_t b) { return a / b + (a % b != 0); }
 
+/** Sides of matrices are no longer: padded and rounded up, they still fit 32 bits. */
+constexpr uint32_t kGreatestSide = uint32_t{1} << 28;
+
+/** Padded and packed, a matrix of this size still has a byte count: the kernels compute it without looking. */
+inline bool has_size(uint64_t rows, uint64_t columns) {
+  return rows <= kGreatestSide && columns <= kGreatestSide &&
+         product(sum(rows, 1024), sum(columns, 1024), sizeof(float)) < SIZE_MAX / 2;
+}
+constexpr const char* kTooLarge = "a matrix too large to address";
+
 /** A tensor of `units` rows of `unit_bytes`. */
 inline Access reads(uint64_t units, uint64_t unit_bytes) { return {product(units, unit_bytes), unit_bytes, false}; }
 inline Access writes(uint64_t units, uint64_t unit_bytes) { return {product(units, unit_bytes), unit_bytes, true}; }

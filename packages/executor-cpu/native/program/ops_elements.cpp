@@ -184,7 +184,7 @@ const char* describe_gather_packed(const Call& call, const Kernels& kernels, Wor
   if (call.numbers[4] >= kFormats) return "an unknown format";
   const Format format = static_cast<Format>(call.u32(4));
   const uint64_t k = call.u32(3);
-  if (product(sum(call.u32(2), 1024), sum(k, 1024), sizeof(float)) >= SIZE_MAX / 2) return "a table too large";
+  if (!has_size(call.u32(2), k)) return kTooLarge;
   work.accesses[0] = reads_all(kernels.packed_bytes(format, call.u32(2), call.u32(3)));
   return describe_indices(call, work, k * bytes_of(format));
 }
@@ -222,7 +222,7 @@ void run_update_slice(const Call& call, const Kernels&, uint32_t from, uint32_t 
     uint8_t* out = call.pointers[3] + b * capacity * row;
     if (call.pointers[0] != call.pointers[3])
       __builtin_memcpy(out, call.pointers[0] + b * capacity * row, capacity * row);
-    const int64_t start = call.at<const int32_t>(2)[b];
+    const int64_t start = __atomic_load_n(call.at<const int32_t>(2) + b, __ATOMIC_RELAXED);
     const int64_t first = start < 0 ? -start : 0;
     const int64_t room = capacity - start, last = room < rows ? room : rows;
     if (first >= last) continue;

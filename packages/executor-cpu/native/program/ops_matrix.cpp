@@ -7,12 +7,6 @@ namespace {
 bool is_format(double number) { return number >= 0 && number < kFormats; }
 Format format(const Call& call, uint32_t i) { return static_cast<Format>(call.u32(i)); }
 
-/** Padded and packed, a matrix of this size still has a byte count: the kernels compute it without looking. */
-bool has_size(uint64_t rows, uint64_t columns) {
-  return product(sum(rows, 1024), sum(columns, 1024), sizeof(float)) < SIZE_MAX / 2;
-}
-constexpr const char* kTooLarge = "a matrix too large to address";
-
 /** Bytes up to and with the last element of a strided matrix. */
 uint64_t matrix_bytes(const Matrix& x) {
   if (x.rows == 0 || x.columns == 0) return 0;
@@ -181,11 +175,6 @@ Attention attention_of(const Call& call) {
   return x;
 }
 
-/** Where the thread's own copy of the positions lies in its scratch. */
-size_t starts_at(const Kernels& kernels, const Attention& x) {
-  return (kernels.attention_scratch_bytes(x) + 63) / 64 * 64;
-}
-
 const char* describe_attention(const Call& call, const Kernels& kernels, Work& work) {
   if (call.numbers[0] > 1 || !is_format(call.numbers[1]) || !is_format(call.numbers[2])) return "an unknown format";
   const Attention x = attention_of(call);
@@ -196,10 +185,11 @@ const char* describe_attention(const Call& call, const Kernels& kernels, Work& w
   if (f8 && (!x.k_scales || !x.v_scales)) return "an FP8 cache without scales";
   const uint64_t queries = product(x.b, x.t, x.q_heads, x.d), keys = product(x.b, x.s, x.kv_heads);
   // Positions within one tensor are counted in 32 bits in places; 2^31 elements are far beyond a cache.
-  if (queries > INT32_MAX || product(keys, x.d) > UINT32_MAX) return "an attention of more than 2^31 elements";
+  if (queries > INT32_MAX || product(keys, x.d) > INT32_MAX) return "an attention of more than 2^31 elements";
+  if (!has_size(x.t, x.d) || !has_size(x.s, x.d)) return kTooLarge;
   work.units = kernels.attention_units(x);
   work.unit_cost = work.units == 0 ? 1 : double(queries) * x.s / work.units / 4;
-  work.scratch_bytes = starts_at(kernels, x) + product(x.b, sizeof(int32_t));
+  work.scratch_bytes = kernels.attention_scratch_bytes(x);
   work.accesses[0] = reads_all(product(queries, x.cache == Format::f32 ? 4 : 2));
   work.accesses[1] = work.accesses[2] = reads_all(product(keys, x.d, bytes_of(x.cache)));
   if (f8) work.accesses[3] = work.accesses[4] = reads_all(keys);
@@ -209,13 +199,7 @@ const char* describe_attention(const Call& call, const Kernels& kernels, Work& w
 }
 
 void run_attention(const Call& call, const Kernels& kernels, uint32_t from, uint32_t to, void* scratch, Failure&) {
-  Attention x = attention_of(call);
-  // Positions bound what the kernel touches, and it reads them again and again: whoever shares the memory must not change
-  // them in between.
-  int32_t* starts = reinterpret_cast<int32_t*>(static_cast<uint8_t*>(scratch) + starts_at(kernels, x));
-  for (uint32_t b = 0; b < x.b; b++) starts[b] = __atomic_load_n(x.start + b, __ATOMIC_RELAXED);
-  x.start = starts;
-  kernels.attention(x, from, to, scratch);
+  kernels.attention(attention_of(call), from, to, scratch);
 }
 
 }  // namespace

@@ -33,7 +33,9 @@ void wait_for_change(uint32_t& word, uint32_t value, uint32_t& sleepers, uint32_
 void share(Team& team, Program& program, uint32_t phase) {
   team.program = &program;
   team.phase = phase;
-  const uint64_t next = phase_of(__atomic_load_n(&team.state, __ATOMIC_RELAXED)) + 1;
+  // Numbers come round after 2^32 phases; 0 stands for none.
+  const uint32_t number = static_cast<uint32_t>(phase_of(__atomic_load_n(&team.state, __ATOMIC_RELAXED)) + 1);
+  const uint64_t next = number == 0 ? 1 : number;
   __atomic_store_n(&team.state, next * kPhase | kOpen, __ATOMIC_SEQ_CST);
   change(team.gate, team.sleepers);
   work_on(program, phase, 0);

@@ -96,6 +96,12 @@ void Instance::fill() {
   for (size_t i = 0; i < memory_.size(); i++) fill_one(memory_[i], scenario_.buffers[i], Random(seed_ * 1000 + i));
 }
 
+void Instance::scramble_integers(Random& random) {
+  for (size_t i = 0; i < memory_.size(); i++)
+    if (scenario_.buffers[i].content == Content::integers)
+      fill_with<uint32_t>(memory_[i], [&] { return static_cast<uint32_t>(random.next()) >> random.below(32); });
+}
+
 void Instance::run_in_pieces(Random& random) {
   for (const Step& step : scenario_.steps) {
     const Call call = call_of(step);
@@ -141,12 +147,12 @@ std::vector<uint8_t> Instance::results() const {
   return all;
 }
 
-std::vector<double> Instance::image() const {
+std::vector<double> Instance::image_with(double (*number)(double)) const {
   std::vector<double> image{static_cast<double>(scenario_.steps.size())};
   for (const Step& step : scenario_.steps) {
     image.push_back(code_of(step.op));
     for (const int buffer : step.buffers) image.insert(image.end(), {static_cast<double>(buffer), 0});
-    image.insert(image.end(), step.numbers.begin(), step.numbers.end());
+    for (const double each : step.numbers) image.push_back(number(each));
   }
   return image;
 }
@@ -175,6 +181,13 @@ std::unique_ptr<Loaded> load(const Kernels& kernels, uint32_t threads, const std
   loaded->scratch = std::make_unique<Exact>(loaded->error.reason ? 0 : loaded->program.scratch_bytes * threads);
   loaded->program.scratch = loaded->scratch->data();
   return loaded;
+}
+
+void load_only(const Kernels& kernels, const std::vector<double>& image, const std::vector<Block>& blocks) {
+  const Exact memory(program_bytes(instructions_of(image.data(), image.size())));
+  Program program{};
+  load_program(program, memory.data(), kernels, 3, image.data(), image.size(), blocks.data(),
+               static_cast<uint32_t>(blocks.size()));
 }
 
 void run_and_wait(Runner& runner, Program& program) {

@@ -78,6 +78,8 @@ class Instance {
 
   /** Fills the buffers with what they begin with: the same for every instruction set. */
   void fill();
+  /** Makes every integer any integer: indices and positions out of range among them. */
+  void scramble_integers(Random& random);
   /** Runs step by step on this thread: the units in pieces, in any order. */
   void run_in_pieces(Random& random);
   /** Loads the image and runs it on threads. */
@@ -85,13 +87,16 @@ class Instance {
   /** Results, one after the other; NaN is always the same NaN. */
   std::vector<uint8_t> results() const;
 
-  std::vector<double> image() const;
+  std::vector<double> image() const { return image_with([](double number) { return number; }); }
+  /** The same steps with 1 in the place of every number that is not 0: sizes, formats, operations. */
+  std::vector<double> smallest_image() const { return image_with([](double number) { return number == 0 ? 0.0 : 1.0; }); }
   std::vector<Block> blocks() const;
   /** Fails unless the image is refused when a buffer that is used has one byte less. */
   void check_bounds() const;
 
  private:
   Call call_of(const Step& step) const;
+  std::vector<double> image_with(double (*number)(double)) const;
 
   const Scenario& scenario_;
   const Kernels& kernels_;
@@ -107,6 +112,9 @@ struct Loaded {
 };
 std::unique_ptr<Loaded> load(const Kernels& kernels, uint32_t threads, const std::vector<double>& image,
                              const std::vector<Block>& blocks);
+
+/** Loads an image that may need more scratch than there is memory; it is not run. */
+void load_only(const Kernels& kernels, const std::vector<double>& image, const std::vector<Block>& blocks);
 
 /** Runs it and waits for its end. */
 void run_and_wait(Runner& runner, Program& program);

@@ -3,6 +3,8 @@
  * compiled from the same sources (`native/program`), and both check them before anything runs.
  */
 
+import type { DeviceLost } from '@quaver/executor';
+
 /** Element formats that matrix kernels read; the codes are those of `native/kernels.h`. */
 export type KernelFormat = 'f32' | 'bf16' | 'f8e4m3fn' | 'f8e5m2';
 export type Fp8Format = 'f8e4m3fn' | 'f8e5m2';
@@ -42,6 +44,8 @@ export interface LoadedCode {
 }
 
 export interface Engine {
+  /** Settles when the engine can run nothing more, because a thread of it died. */
+  readonly lost: Promise<DeviceLost>;
   /** The instruction set: avx512bf16, avx512, avx2, neon, portable, simd128. */
   readonly isa: string;
   readonly threads: number;

@@ -12,7 +12,6 @@ export interface Addon {
   close(engine: EngineHandle): void;
   allocate(engine: EngineHandle, byteLength: number): ArrayBuffer | null;
   release(engine: EngineHandle, buffer: ArrayBuffer): void;
-  panel(engine: EngineHandle): number;
   packedBytes(engine: EngineHandle, format: number, n: number, k: number): number;
   stagedBytes(engine: EngineHandle, a: number, w: number, m: number, k: number): number;
   load(engine: EngineHandle, image: Float64Array, buffers: readonly ArrayBuffer[], profile: boolean): ProgramHandle;

@@ -1,5 +1,5 @@
 /** @file The native engine: instructions run on threads of its own; the event loop only hears about the end. */
-import { abortedError, throwIfAborted } from '@quaver/executor';
+import { abortedError, type DeviceLost, throwIfAborted } from '@quaver/executor';
 import { QuaverError } from '@quaver/numerics';
 import {
   type Engine,
@@ -63,9 +63,9 @@ class NativeCode implements LoadedCode {
       signal?.addEventListener('abort', stop, { once: true });
       try {
         this.#addon.run(this.#program, end);
-      } catch {
-        // The engine was closed.
-        end(null);
+      } catch (cause) {
+        signal?.removeEventListener('abort', stop);
+        reject((cause as { code?: string }).code === 'engine-closed' ? stopped() : refusedRun(cause));
       }
     });
   }
@@ -85,6 +85,12 @@ function stopped(): QuaverError {
   });
 }
 
+function refusedRun(cause: unknown): QuaverError {
+  return new QuaverError('program-disposed', `the native engine does not run a program: ${(cause as Error).message}`, {
+    cause,
+  });
+}
+
 function openHandle(addon: Addon, isa: string, threads: number): EngineHandle {
   try {
     return addon.open(isa, threads);
@@ -100,6 +106,8 @@ export class NativeEngine implements Engine {
   readonly isa: string;
   readonly threads: number;
   readonly maxBytes: number;
+  /** Native threads do not die alone. */
+  readonly lost: Promise<DeviceLost> = new Promise(() => undefined);
   readonly #addon: Addon;
   readonly #handle: EngineHandle;
   readonly #codes: ReadonlyMap<string, number>;

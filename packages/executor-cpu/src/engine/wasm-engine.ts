@@ -2,7 +2,7 @@
  * @file The WebAssembly engine. With threads, workers run the instructions; without, they run on this thread, in slices, with
  * turns for the event loop.
  */
-import { TurnClock, throwIfAborted } from '@quaver/executor';
+import { type DeviceLost, TurnClock, throwIfAborted } from '@quaver/executor';
 import { QuaverError } from '@quaver/numerics';
 import {
   type Engine,
@@ -27,6 +27,8 @@ class WasmMemory implements EngineMemory {
   readonly byteLength: number;
   readonly pointer: number;
   readonly #heap: WasmHeap;
+  #users = 0;
+  #released = false;
 
   constructor(heap: WasmHeap, byteLength: number) {
     this.byteLength = byteLength;
@@ -39,8 +41,20 @@ class WasmMemory implements EngineMemory {
     return this.#heap.view(this.pointer, this.byteLength);
   }
 
+  /** A program that runs keeps what it reads and writes. */
+  pin(): void {
+    this.#users++;
+  }
+
+  unpin(): void {
+    this.#users--;
+    if (this.#released && this.#users === 0) this.#heap.release(this.pointer);
+  }
+
   release(): void {
-    this.#heap.release(this.pointer);
+    if (this.#released) return;
+    this.#released = true;
+    if (this.#users === 0) this.#heap.release(this.pointer);
   }
 }
 
@@ -56,8 +70,16 @@ class WasmCode implements LoadedCode {
   readonly #team: WasmTeam | undefined;
   readonly #run: number;
   readonly #memory: CodeMemory;
+  readonly #pinned: readonly WasmMemory[];
 
-  constructor(wasm: WasmExports, team: WasmTeam | undefined, run: number, memory: CodeMemory) {
+  constructor(
+    wasm: WasmExports,
+    team: WasmTeam | undefined,
+    run: number,
+    memory: CodeMemory,
+    blocks: readonly WasmMemory[],
+  ) {
+    this.#pinned = [...blocks, memory.program, memory.scratch, ...(memory.seconds ? [memory.seconds] : [])];
     this.#wasm = wasm;
     this.#team = team;
     this.#run = run;
@@ -67,13 +89,12 @@ class WasmCode implements LoadedCode {
 
   async run(signal: AbortSignal | undefined): Promise<RunFailure | undefined> {
     throwIfAborted(signal);
-    this.#wasm.begin(this.#run);
-    if (this.#team) await this.#runOn(this.#team, signal);
-    else await this.#runHere(signal);
-    const failure = this.#failure();
-    // A run that was stopped may have ended anywhere.
-    if (!failure) throwIfAborted(signal);
-    return failure;
+    for (const memory of this.#pinned) memory.pin();
+    try {
+      return await this.#runToEnd(signal);
+    } finally {
+      for (const memory of this.#pinned) memory.unpin();
+    }
   }
 
   seconds(): readonly number[] {
@@ -84,6 +105,16 @@ class WasmCode implements LoadedCode {
   release(): void {
     const { program, scratch, seconds } = this.#memory;
     for (const memory of [program, scratch, seconds]) memory?.release();
+  }
+
+  async #runToEnd(signal: AbortSignal | undefined): Promise<RunFailure | undefined> {
+    this.#wasm.begin(this.#run);
+    if (this.#team) await this.#runOn(this.#team, signal);
+    else await this.#runHere(signal);
+    const failure = this.#failure();
+    // A run that was stopped may have ended anywhere.
+    if (!failure) throwIfAborted(signal);
+    return failure;
   }
 
   async #runOn(team: WasmTeam, signal: AbortSignal | undefined): Promise<void> {
@@ -121,6 +152,7 @@ const forgotten = new FinalizationRegistry<WasmTeam>((team) => void team.close()
 
 export class WasmEngine implements Engine {
   readonly isa = 'simd128';
+  readonly lost: Promise<DeviceLost>;
   readonly threads: number;
   readonly maxBytes: number;
   readonly details: Readonly<Record<string, string>>;
@@ -131,12 +163,13 @@ export class WasmEngine implements Engine {
 
   private constructor({ exports, maxBytes }: Wasm, heap: WasmHeap, team: WasmTeam | undefined, shortage?: string) {
     this.threads = team?.threads ?? 1;
+    this.lost = team?.lost ?? new Promise(() => undefined);
     this.maxBytes = maxBytes;
     this.details = shortage === undefined ? {} : { why_fewer_threads: shortage };
     this.#wasm = exports;
     this.#heap = heap;
     this.#team = team;
-    if (team) forgotten.register(this, team);
+    if (team) forgotten.register(this, team, this);
     this.#codes = new Map(
       Array.from({ length: exports.op_count() }, (_, code) => [this.#text(exports.op_name(code)), code]),
     );
@@ -202,7 +235,13 @@ export class WasmEngine implements Engine {
       if (run === 0) throw this.#refused();
       const scratch = take((this.#wasm.scratch_bytes(run) >>> 0) * this.threads);
       const seconds = profile ? take(8 * image[0]!) : undefined;
-      return new WasmCode(this.#wasm, this.#team, run, { program, scratch, seconds });
+      return new WasmCode(
+        this.#wasm,
+        this.#team,
+        run,
+        { program, scratch, seconds },
+        memories as readonly WasmMemory[],
+      );
     } catch (error) {
       for (const memory of own) memory.release();
       throw error;
@@ -214,6 +253,7 @@ export class WasmEngine implements Engine {
 
   async close(): Promise<void> {
     // The memory goes with the last reference to the module.
+    forgotten.unregister(this);
     await this.#team?.close();
   }
 

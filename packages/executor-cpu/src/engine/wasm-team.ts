@@ -2,6 +2,7 @@
  * @file The threads of the WebAssembly engine. One worker is the master: it is told of a run by message, walks through the
  * program, and answers when it has ended. The others wait inside of WebAssembly for the phases that the master shares.
  */
+import type { DeviceLost } from '@quaver/executor';
 import { QuaverError } from '@quaver/numerics';
 import { processors } from '../threads.ts';
 import type { ThreadedWasm } from './load-wasm.ts';
@@ -30,6 +31,11 @@ export class WasmTeam {
   /** Runs that the master has been told of, in order. */
   #waiting: Waiting[] = [];
   #end: QuaverError | undefined;
+  #lose: (lost: DeviceLost) => void = () => undefined;
+  /** Settles when a thread died. */
+  readonly lost: Promise<DeviceLost> = new Promise((resolve) => {
+    this.#lose = resolve;
+  });
 
   private constructor(wasm: ThreadedWasm, heap: WasmHeap, members: readonly Member[], shortage: string | undefined) {
     this.shortage = shortage;
@@ -100,8 +106,9 @@ export class WasmTeam {
   /** A thread that fails may hold a part of a run: nothing goes on without it. */
   #fail(reason: string): void {
     // At the end they all go, and whoever closes the team waits for it.
-    if (!this.#end)
-      this.#reject(new QuaverError('executor-thread-lost', `a thread of the CPU executor failed: ${reason}`));
+    if (this.#end) return;
+    this.#lose({ reason });
+    this.#reject(new QuaverError('executor-thread-lost', `a thread of the CPU executor failed: ${reason}`));
   }
 
   #reject(error: QuaverError): void {

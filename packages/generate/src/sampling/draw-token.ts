@@ -94,9 +94,10 @@ class Bins {
   find(reaches: (sum: number, total: number) => boolean): number {
     for (;;) {
       const opened = this.#sums.at(-1) ?? 0;
-      const most = opened + Math.max(0, this.#most);
-      const first = this.#search((sum) => reaches(sum, most));
       const complete = this.#next === binCount;
+      // With every bin open the sum is the total; what is left in the bounds is rounding.
+      const most = complete ? opened : opened + Math.max(0, this.#most);
+      const first = this.#search((sum) => reaches(sum, most));
       if (complete) return Math.min(first, this.opened - 1);
       if (first < this.opened && first === this.#search((sum) => reaches(sum, opened + Math.max(0, this.#least)))) {
         return first;
