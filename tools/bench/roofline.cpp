@@ -5,6 +5,7 @@
 #include <node_api.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,10 @@ struct Memory {
     free(data);
     data = static_cast<char*>(aligned_alloc(2 << 20, wanted));
     bytes = data ? wanted : 0;
+#if defined(MADV_HUGEPAGE)
+    // As the engine does for weights: on small pages the bandwidth is a quarter less.
+    if (data) madvise(data, wanted, MADV_HUGEPAGE);
+#endif
     if (data) memset(data, 1, wanted);
     return data;
   }

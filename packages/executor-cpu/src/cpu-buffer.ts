@@ -182,7 +182,7 @@ export class CpuBuffer implements DeviceBuffer {
     const packed = this.#packed.get(key)!;
     const { format, n, k, rowStride, columnStride } = packed.shape;
     const source = await this.#rawMemory();
-    const target = this.engine.allocate(this.engine.packedBytes(format, n, k));
+    const target = this.engine.allocate(this.engine.packedBytes(format, n, k), true);
     try {
       await runOnce(this.engine, 'pack', [source, target], [formatCode[format], n, k, rowStride, columnStride]);
     } catch (error) {

@@ -39,12 +39,12 @@ const run = (program: ProgramHandle) =>
 describe('the addon', () => {
   test('refuses handles of another type, or none', () => {
     const engine = open();
-    const program = addon.load(engine, image, [addon.allocate(engine, 64)!], false);
+    const program = addon.load(engine, image, [addon.allocate(engine, 64, false)!], false);
     const strangers: readonly unknown[] = [undefined, null, 0, 1, 'engine', {}, [], () => 0, Symbol('engine'), 1n];
     const engineCalls = [
       (handle: EngineHandle) => addon.threads(handle),
       (handle: EngineHandle) => addon.close(handle),
-      (handle: EngineHandle) => addon.allocate(handle, 64),
+      (handle: EngineHandle) => addon.allocate(handle, 64, false),
       (handle: EngineHandle) => addon.release(handle, new ArrayBuffer(64)),
       (handle: EngineHandle) => addon.packedBytes(handle, 0, 1, 1),
       (handle: EngineHandle) => addon.stagedBytes(handle, 0, 0, 1, 1),
@@ -74,8 +74,8 @@ describe('the addon', () => {
     const engine = open();
     const none = undefined as never;
     for (const bytes of [none, null as never, '64' as never, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])
-      expect(() => addon.allocate(engine, bytes), `${bytes}`).toThrow(code('kernel-argument'));
-    expect(addon.allocate(engine, 2 ** 53 - 1)).toBe(null);
+      expect(() => addon.allocate(engine, bytes, false), `${bytes}`).toThrow(code('kernel-argument'));
+    expect(addon.allocate(engine, 2 ** 53 - 1, false)).toBe(null);
     for (const threads of [none, 0, -1, 1.5, Number.NaN, 5000, 2 ** 32 + 1])
       expect(() => addon.open(isas[0]!, threads), `${threads}`).toThrow(code('kernel-argument'));
     for (const isa of [none, 1 as never, {} as never])
@@ -92,7 +92,7 @@ describe('the addon', () => {
       expect(() => addon.packedBytes(engine, format, n, k)).toThrow(code('kernel-argument'));
       expect(() => addon.stagedBytes(engine, format, 0, n, k)).toThrow(code('kernel-argument'));
     }
-    const memory = addon.allocate(engine, 64)!;
+    const memory = addon.allocate(engine, 64, false)!;
     const images: readonly unknown[] = [
       none,
       null,
@@ -116,14 +116,14 @@ describe('the addon', () => {
     const engine = open();
     const other = open();
     const load = (memory: unknown) => addon.load(engine, image, [memory as ArrayBuffer], false);
-    const own = addon.allocate(engine, 64)!;
+    const own = addon.allocate(engine, 64, false)!;
     const foreign = [
       new ArrayBuffer(64),
       new SharedArrayBuffer(64),
       new Uint8Array(own),
       new DataView(own),
       own.slice(0),
-      addon.allocate(other, 64)!,
+      addon.allocate(other, 64, false)!,
       null,
       undefined,
       64,
@@ -138,14 +138,14 @@ describe('the addon', () => {
     expect(() => load(own)).toThrow(code('buffer-foreign'));
     expect(() => addon.release(engine, own)).toThrow(code('buffer-foreign'));
     // Node lets nobody have it but who asked for it.
-    const moved = addon.allocate(engine, 64)!;
+    const moved = addon.allocate(engine, 64, false)!;
     expect(() => structuredClone(moved, { transfer: [moved] })).toThrow(/transfer/i);
     addon.unload(load(moved));
   });
 
   test('a list of memory that does things when it is read', () => {
     const engine = open();
-    const memory = addon.allocate(engine, 64)!;
+    const memory = addon.allocate(engine, 64, false)!;
     const throwing = Object.defineProperty([memory], 0, {
       get: () => {
         throw new RangeError('no');
@@ -163,7 +163,7 @@ describe('the addon', () => {
 
   test('programs keep memory that was released, and end when their engine does', async () => {
     const engine = open();
-    const memory = addon.allocate(engine, 64)!;
+    const memory = addon.allocate(engine, 64, false)!;
     const program = addon.load(engine, image, [memory], false);
     addon.release(engine, memory);
     for (let i = 0; i < 20; i++) expect(await run(program)).toBe(undefined);
@@ -176,7 +176,7 @@ describe('the addon', () => {
 
   test('runs that wait when the engine closes are told of it', async () => {
     const engine = open(1);
-    const memory = addon.allocate(engine, 2 ** 22)!;
+    const memory = addon.allocate(engine, 2 ** 22, false)!;
     const softmax: RawCall = {
       op: 'softmax',
       pointers: [

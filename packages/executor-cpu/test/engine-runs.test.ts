@@ -245,7 +245,7 @@ testOnLinux('a system that refuses threads: the ones that run will do; or none a
     `limit();
      const engine = addon.open(addon.isas()[0], 64);
      const threads = addon.threads(engine);
-     const buffer = addon.allocate(engine, 1 << 20);
+     const buffer = addon.allocate(engine, 1 << 20, false);
      const image = Float64Array.of(1, addon.ops().indexOf('softmax'), 0, 0, 0, 0, 0, 256, 1024);
      addon.run(addon.load(engine, image, [buffer], false), (failure) => {
        console.log(threads > 0 && threads < 64, failure, new Float32Array(buffer)[0] * 1024);
@@ -266,8 +266,8 @@ testOnLinux('a system that refuses memory: null, and everything else goes on', (
     200,
     `const engine = addon.open(addon.isas()[0], 2);
      limit();
-     const refused = [2 ** 30, 2 ** 40, 2 ** 52].map((bytes) => addon.allocate(engine, bytes));
-     const buffer = addon.allocate(engine, 64);
+     const refused = [2 ** 30, 2 ** 40, 2 ** 52].map((bytes) => addon.allocate(engine, bytes, false));
+     const buffer = addon.allocate(engine, 64, false);
      const image = Float64Array.of(1, addon.ops().indexOf('fill'), 0, 0, 16, 4, 7);
      addon.run(addon.load(engine, image, [buffer], false), () => {
        console.log(refused, new Int32Array(buffer)[15]);

@@ -12,7 +12,7 @@ const KiB = 1024;
 describe('phases', () => {
   const engine = addon.open(isas[0]!, 4);
   afterAll(() => addon.close(engine));
-  const block = addon.allocate(engine, 2 ** 22)!;
+  const block = addon.allocate(engine, 2 ** 22, false)!;
   const codes = addon.ops();
 
   /** Phases of calls over one block, and those of them that threads share. */

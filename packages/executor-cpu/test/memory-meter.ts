@@ -36,8 +36,8 @@ async function openNative(maxBytes: number): Promise<Metered> {
   const { allocate, release } = addon;
   let [live, most] = [0, 0];
   Object.assign(addon, {
-    allocate: (...[engine, byteLength]: Parameters<typeof allocate>) => {
-      const buffer = live + byteLength <= maxBytes ? allocate(engine, byteLength) : null;
+    allocate: (...[engine, byteLength, lasting]: Parameters<typeof allocate>) => {
+      const buffer = live + byteLength <= maxBytes ? allocate(engine, byteLength, lasting) : null;
       live += buffer?.byteLength ?? 0;
       most = Math.max(most, live);
       return buffer;

@@ -61,12 +61,13 @@ napi_value close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/** allocate(engine, bytes): a zero-filled ArrayBuffer, or null when there is no memory. */
+/** allocate(engine, bytes, lasting): a zero-filled ArrayBuffer, or null when there is no memory. */
 napi_value allocate(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info, 2);
+  Arguments arguments(env, info, 3);
   Engine* engine = arguments.engine(0);
   const double bytes = arguments.size(1);
-  return arguments.ok() ? engine->allocate(env, static_cast<uint64_t>(bytes)) : nullptr;
+  const bool lasting = arguments.flag(2);
+  return arguments.ok() ? engine->allocate(env, static_cast<uint64_t>(bytes), lasting) : nullptr;
 }
 
 /** release(engine, buffer): the ArrayBuffer is empty from now on. Programs that use its memory keep it. */

@@ -81,9 +81,10 @@ void Engine::close() {
   ended = nullptr;
 }
 
-napi_value Engine::allocate(napi_env env, uint64_t bytes) {
+napi_value Engine::allocate(napi_env env, uint64_t bytes, bool lasting) {
   // An ArrayBuffer of no bytes has no address to find it by.
-  const std::shared_ptr<Memory> memory = Memory::allocate(bytes == 0 ? 64 : bytes);
+  const uint64_t least = bytes == 0 ? 64 : bytes;
+  const std::shared_ptr<Memory> memory = lasting ? slabs.allocate(least) : Memory::allocate(least);
   napi_value result;
   if (!memory) {
     napi_get_null(env, &result);

@@ -19,6 +19,7 @@ struct LoadedProgram;
 struct Engine : std::enable_shared_from_this<Engine> {
   const Kernels& kernels;
   std::shared_ptr<MemoryTable> memories = std::make_shared<MemoryTable>();
+  Slabs slabs;
   std::unique_ptr<Runner> runner;
   /** Brings the end of a run back to JavaScript's thread. */
   napi_threadsafe_function ended = nullptr;
@@ -31,7 +32,7 @@ struct Engine : std::enable_shared_from_this<Engine> {
 
   /** Stops what runs and joins the threads; also when the environment ends (a worker that is terminated). */
   void close();
-  napi_value allocate(napi_env env, uint64_t bytes);
+  napi_value allocate(napi_env env, uint64_t bytes, bool lasting);
   /** Throws into JavaScript, and is null, when the value is no ArrayBuffer of this engine. */
   std::shared_ptr<Memory> memory_of(napi_env env, napi_value buffer);
   void run(napi_env env, const std::shared_ptr<LoadedProgram>& program, napi_value done);

@@ -43,7 +43,27 @@ std::shared_ptr<Memory> Memory::allocate(uint64_t bytes) {
   return std::shared_ptr<Memory>(new Memory(start, mapped ? taken : 0, data, bytes));
 }
 
+std::shared_ptr<Memory> Memory::part(const std::shared_ptr<Memory>& whole, uint64_t offset, uint64_t bytes) {
+  auto part = std::shared_ptr<Memory>(new Memory(nullptr, 0, whole->data_ + offset, bytes));
+  part->whole_ = whole;
+  return part;
+}
+
+std::shared_ptr<Memory> Slabs::allocate(uint64_t bytes) {
+  constexpr uint64_t slab_bytes = 16 * kHugePage;
+  if (bytes < kLine || bytes > slab_bytes / 4) return Memory::allocate(bytes);
+  if (!slab_ || used_ + bytes > slab_->bytes()) {
+    slab_ = Memory::allocate(slab_bytes);
+    used_ = 0;
+    if (!slab_) return Memory::allocate(bytes);
+  }
+  const uint64_t offset = used_;
+  used_ = aligned_up(used_ + bytes, kLine);
+  return Memory::part(slab_, offset, bytes);
+}
+
 Memory::~Memory() {
+  if (whole_) return;
 #ifdef QUAVER_MMAP
   if (mapped_bytes_ > 0) {
     munmap(start_, static_cast<size_t>(mapped_bytes_));

@@ -58,8 +58,11 @@ export interface Engine {
   /** Bytes of weights w[n, k] once packed, and of activations a[m, k] once staged for weights of a format. */
   packedBytes(format: KernelFormat, n: number, k: number): number;
   stagedBytes(a: KernelFormat, w: KernelFormat, m: number, k: number): number;
-  /** @throws QuaverError `executor-out-of-memory` */
-  allocate(byteLength: number): EngineMemory;
+  /**
+   * @param lasting what is read again and again until the model goes, such as packed weights: it may be placed where that is faster
+   * @throws QuaverError `executor-out-of-memory`
+   */
+  allocate(byteLength: number, lasting?: boolean): EngineMemory;
   /** @throws QuaverError `kernel-argument` when an instruction is not one, or would leave its memory */
   load(image: Float64Array, memories: readonly EngineMemory[], profile: boolean): LoadedCode;
   close(): Promise<void>;

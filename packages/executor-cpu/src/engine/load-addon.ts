@@ -10,7 +10,7 @@ export interface Addon {
   open(isa: string, threads: number): EngineHandle;
   threads(engine: EngineHandle): number;
   close(engine: EngineHandle): void;
-  allocate(engine: EngineHandle, byteLength: number): ArrayBuffer | null;
+  allocate(engine: EngineHandle, byteLength: number, lasting: boolean): ArrayBuffer | null;
   release(engine: EngineHandle, buffer: ArrayBuffer): void;
   packedBytes(engine: EngineHandle, format: number, n: number, k: number): number;
   stagedBytes(engine: EngineHandle, a: number, w: number, m: number, k: number): number;
@@ -111,7 +111,7 @@ function problemOf(addon: Addon): string | undefined {
   try {
     const engine = addon.open(addon.isas()[0]!, 1);
     try {
-      const buffer = addon.allocate(engine, 64);
+      const buffer = addon.allocate(engine, 64, false);
       if (buffer) addon.release(engine, buffer);
     } finally {
       addon.close(engine);

@@ -140,9 +140,9 @@ export class NativeEngine implements Engine {
     return this.#addon.stagedBytes(this.#handle, formatCode[a], formatCode[w], m, k);
   }
 
-  allocate(byteLength: number): EngineMemory {
+  allocate(byteLength: number, lasting = false): EngineMemory {
     const buffer =
-      this.#allocated + byteLength <= this.maxBytes ? this.#addon.allocate(this.#handle, byteLength) : null;
+      this.#allocated + byteLength <= this.maxBytes ? this.#addon.allocate(this.#handle, byteLength, lasting) : null;
     if (!buffer) throw this.#outOfMemory(byteLength);
     this.#allocated += byteLength;
     let released = false;
