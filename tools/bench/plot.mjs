@@ -32,6 +32,7 @@ export function plot({ title, xTitle, yTitle, points }) {
   const text = (at, down, anchor, words) => `<text x="${at}" y="${down}" text-anchor="${anchor}">${words}</text>`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<title>${title}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
     text(LEFT, 20, 'start', `${title} (R² ${r2.toFixed(4)})`),
     ...ticks(mostY).flatMap((value) => [
