@@ -158,6 +158,10 @@ export const cpuPlugin: ExecutorPlugin = {
   id: 'cpu',
   listDevices: async () => listDevices(),
   open: async (options: ExecutorOptions = {}) => {
+    const { reduction = 'canonical' } = options;
+    if (reduction !== 'canonical' && reduction !== 'fast') {
+      throw new QuaverError('executor-option', `reduction is '${String(reduction)}', expected 'canonical' or 'fast'`);
+    }
     const device = chooseDevice('cpu', listDevices(), options);
     throwIfAborted(options.signal);
     if (options.device === undefined) noticeFallback();
@@ -176,6 +180,6 @@ export const cpuPlugin: ExecutorPlugin = {
         ...('threads_from' in details && options.threads !== undefined ? { threads_from: 'the option threads' } : {}),
       },
     };
-    return new CpuExecutor(opened, engine, options.reduction ?? 'canonical', options.profile ?? false);
+    return new CpuExecutor(opened, engine, reduction, options.profile ?? false);
   },
 };

@@ -26,7 +26,7 @@ export function chooseNative(): NativeChoice | NoNative {
   const isa = wanted || isas[0];
   if (!search.addon && !wanted) return search;
   if (search.addon && isas.includes(isa!)) return { addon: search.addon, path: search.path, isa: isa! };
-  const why = search.addon ? 'the processor has no such instruction set' : search.reason;
+  const why = search.addon ? 'the processor does not have it, or there is none of that name' : search.reason;
   throw new QuaverError('executor-option', `QUAVER_CPU_ISA is '${wanted}', which does not run here: ${why}`, {
     hint: `Here run: ${[...isas, 'wasm'].join(', ')}.`,
   });

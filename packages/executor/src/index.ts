@@ -22,7 +22,7 @@ export { checkUpload, hostBytes } from './host-memory.ts';
 export { nodeError } from './node-error.ts';
 export { nullPlugin } from './null-executor.ts';
 export { referencePlugin } from './reference/reference-executor.ts';
-export { ExecutorRegistry } from './registry.ts';
+export { ExecutorRegistry, openPlugin } from './registry.ts';
 export { type RunOptions, Session, type SessionOptions, type SessionProgress } from './session.ts';
 export type { SessionState } from './session-state.ts';
 export { SubmissionQueue } from './submission-queue.ts';

@@ -39,8 +39,30 @@ export class ExecutorRegistry {
         where: { executor: id },
       });
     }
-    return plugin.open(options);
+    return openPlugin(plugin, options);
   }
+}
+
+/** Opens a plug-in and looks at the shape of what it gives. @throws QuaverError `executor-plugin-invalid` */
+export async function openPlugin(plugin: ExecutorPlugin, options?: ExecutorOptions): Promise<Executor> {
+  const executor: Partial<Executor> | undefined = await plugin.open(options);
+  const methods = ['supports', 'compile', 'allocate', 'upload', 'download', 'submit', 'wait'] as const;
+  const missing = methods.find((name) => typeof executor?.[name] !== 'function');
+  const problem =
+    typeof executor !== 'object' || executor === null
+      ? `open() gave ${String(executor)}`
+      : missing !== undefined
+        ? `what open() gave has no function ${missing}`
+        : typeof executor[Symbol.asyncDispose] !== 'function'
+          ? 'what open() gave has no [Symbol.asyncDispose]'
+          : typeof executor.capabilities !== 'object'
+            ? 'what open() gave has no capabilities'
+            : undefined;
+  if (problem === undefined) return executor as Executor;
+  throw new QuaverError('executor-plugin-invalid', `executor '${plugin.id}': ${problem}`, {
+    hint: 'See the interface Executor of @quaver/executor.',
+    where: { executor: plugin.id },
+  });
 }
 
 /** Plug-ins come from anyone's package, so their shape is looked at. */

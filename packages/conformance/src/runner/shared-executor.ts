@@ -1,4 +1,4 @@
-import type { Executor, ExecutorOptions, ExecutorPlugin } from '@quaver/executor';
+import { type Executor, type ExecutorOptions, type ExecutorPlugin, openPlugin } from '@quaver/executor';
 
 /** The executor that cases share. It is opened when it is first needed, and again after a case that may have broken it. */
 export class SharedExecutor implements AsyncDisposable {
@@ -12,7 +12,7 @@ export class SharedExecutor implements AsyncDisposable {
   }
 
   async get(): Promise<Executor> {
-    this.#open ??= await this.#plugin.open(this.#options);
+    this.#open ??= await openPlugin(this.#plugin, this.#options);
     return this.#open;
   }
 

@@ -57,10 +57,10 @@ async function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memor
   return exports;
 }
 
-/** @throws QuaverError `wasm-simd-missing`, `kernels-not-found` */
+/** @throws QuaverError `wasm-simd-missing`, `kernels-not-found`, `executor-out-of-memory` */
 export async function loadWasm(): Promise<Wasm> {
   const module = await compile(new URL('../../wasm/kernels.wasm', import.meta.url));
-  const memory = new WebAssembly.Memory({ initial: initialPages });
+  const memory = makeMemory();
   const exports = (await instantiate(module, memory)) as unknown as WasmExports;
   return { memory, exports, maxBytes: mostPages * pageBytes };
 }
@@ -71,6 +71,17 @@ export async function loadThreadedWasm(): Promise<ThreadedWasm> {
   const { memory, pages } = makeShared();
   const exports = (await instantiate(module, memory)) as unknown as WasmThreadExports;
   return { module, memory, exports, maxBytes: pages * pageBytes };
+}
+
+function makeMemory(): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: initialPages });
+  } catch (cause) {
+    throw new QuaverError('executor-out-of-memory', 'the JavaScript engine gives WebAssembly no memory', {
+      hint: 'It reserves some GiB of address space: raise the limit of this process (ulimit -v), or use the native engine.',
+      cause,
+    });
+  }
 }
 
 function makeShared(): { readonly memory: WebAssembly.Memory; readonly pages: number } {
