@@ -1,5 +1,5 @@
 /** @file The results as a table, and as `docs/benchmarks.md` with its plots. */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from '../process.mjs';
 import { plot } from './plot.mjs';
@@ -106,6 +106,16 @@ function write(name, text) {
   return file;
 }
 
+/** Links to the runs on other machines that are kept beside the newest one. */
+function otherMachines() {
+  const folder = path.join(root, 'docs/benchmarks');
+  const pages = readdirSync(folder).filter((name) => name.endsWith('.md'));
+  return pages.sort().map((name) => {
+    const title = /^# (.*)$/m.exec(readFileSync(path.join(folder, name), 'utf8'))?.[1] ?? name;
+    return `- [${title}](benchmarks/${name})`;
+  });
+}
+
 /** Writes docs/benchmarks.md and the plots; the files. */
 export function writeDocs({ machine, results, failures = [] }) {
   const files = [];
@@ -143,6 +153,9 @@ export function writeDocs({ machine, results, failures = [] }) {
     ...explained.map(([{ id, met }, words]) => `- \`${id}\`${met === false ? ' (missed)' : ''}: ${words}`),
     '',
     ...(shown.length ? ['## Growth', '', ...shown] : []),
+    '## Other machines',
+    ...otherMachines(),
+    '',
     '## Run it again',
     '```',
     'npm run bench                                  # all lines; installs the peers into tools/bench/peers the first time',

@@ -108,9 +108,11 @@ struct Kernels {
   size_t (*staged_bytes)(Format a, Format w, uint32_t m, uint32_t k);
   /** Brings the rows [row0, row1) of a[m, k] into the form that products with weights of format `w` read. */
   void (*stage_activations)(const Matrix& a, Format w, void* staged, uint32_t row0, uint32_t row1);
+  /** Rows that go through a panel together: blocks of them are nearly equal, so that none is left with a few rows. */
+  uint32_t (*gemm_row_block)(const Gemm&);
   /** Bytes of scratch of one thread. */
   size_t (*gemm_scratch_bytes)(const Gemm&);
-  /** The outputs of rows [row0, row1) and panels [panel0, panel1). */
+  /** The outputs of rows [row0, row1), at most a block of them, and panels [panel0, panel1). */
   void (*gemm)(const Gemm&, uint32_t row0, uint32_t row1, uint32_t panel0, uint32_t panel1, void* scratch);
 
   // Attention: units are (sequence, group of query heads, block of queries).

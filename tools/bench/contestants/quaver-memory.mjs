@@ -1,5 +1,6 @@
-/** @file The memory of a process that reads a compiled model and generates, and does nothing else. */
+/** @file The memory of a process that reads a compiled model and generates, and does nothing else: `quaver generate`. */
 import { readFileSync, statSync } from 'node:fs';
+import { keepHeapSmall } from '../../../packages/cli/dist/small-heap.js';
 import { cpuPlugin } from '../../../packages/executor-cpu/dist/index.js';
 import { generate } from '../../../packages/generate/dist/index.js';
 import { openSession, readModule } from '../../../packages/sdk/dist/node.js';
@@ -17,6 +18,7 @@ function peakRss() {
 
 export async function open({ model, ...executorOptions }) {
   const baseline = process.memoryUsage.rss();
+  keepHeapSmall();
   const path = await quaverFile(model);
   const file = await readModule(path);
   const executor = await cpuPlugin.open(executorOptions);

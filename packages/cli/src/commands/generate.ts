@@ -5,6 +5,7 @@ import { type ModelFlags, sessionFlags, withModelFlags } from '../model-flags.ts
 import { readStream, readText } from '../read-text.ts';
 import { UsageError } from '../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
+import { keepHeapSmall } from '../small-heap.ts';
 import { collect, fraction, nonNegativeInteger, nonNegativeNumber, positiveNumber, share } from '../values.ts';
 
 interface GenerateFlags extends OutputFlags, ModelFlags {
@@ -55,6 +56,7 @@ context), prefill_tokens_per_s, decode_tokens_per_s, executor, recipe.`,
 }
 
 async function generate(run: Run, file: string, flags: GenerateFlags): Promise<void> {
+  keepHeapSmall();
   const request = { ...(await textPrompt(run, flags)), ...decoding(flags), signal: run.signal };
   warnAboutGreedy(run, flags);
   await using module = await openModel(run, file);

@@ -78,8 +78,15 @@ bool dpbf16_is_fast() {
 #endif
 }
 
+uint32_t gemm_row_block(const Gemm& g) {
+  const uint32_t words = staged_words(uses_pairs(g.a_format, g.w_format));
+  const size_t row_bytes = size_t{ceil_div(g.k, kPromote)} * words * sizeof(float);
+  const uint32_t most = min(kRowBlock, max(kLeastRowBlock, static_cast<uint32_t>(kResidentBytes / row_bytes)));
+  return round_up(ceil_div(g.m, ceil_div(g.m, most)), kMaxRows);
+}
+
 size_t gemm_scratch_bytes(const Gemm& g) {
-  return (kTileFloats + size_t{kPanel} * min(round_up(g.m, kMaxRows), kRowBlock)) * sizeof(float);
+  return (kTileFloats + size_t{kPanel} * gemm_row_block(g)) * sizeof(float);
 }
 
 void gemm(const Gemm& g, uint32_t row0, uint32_t row1, uint32_t panel0, uint32_t panel1, void* scratch) {

@@ -208,21 +208,12 @@ void fused_panels(const Job& job) {
       tile_panels<AnyWeights, AnyWeights>({job.g, job.row0, job.rows, panel, panel + 1, job.tile, job.sums});
 }
 
-/** Rows of one job: nearly equal blocks, so that none is left with a few rows. */
-template <class Weights>
-QUAVER_INLINE uint32_t row_block(uint32_t rows, uint32_t k) {
-  const uint32_t row_bytes = ceil_div(k, kPromote) * kRowWords<typename Weights::Step> * sizeof(float);
-  const uint32_t most = min(kRowBlock, max(kLeastRowBlock, kResidentBytes / row_bytes));
-  return round_up(ceil_div(rows, ceil_div(rows, most)), kMaxRows);
-}
-
 template <class Weights, class AnyWeights = Weights>
-void gemm_of(const Job& all) {
-  if (all.rows <= kFusedRows) return fused_panels<Weights, AnyWeights>(all);
-  const uint32_t end = all.row0 + all.rows, block = row_block<Weights>(all.rows, all.g.k);
-  for (uint32_t row0 = all.row0; row0 < end; row0 += block)
-    tile_panels<Weights, AnyWeights>(
-        {all.g, row0, min(block, end - row0), all.panel0, all.panel1, all.tile, all.sums});
+void gemm_of(const Job& job) {
+  if (job.rows <= kFusedRows)
+    fused_panels<Weights, AnyWeights>(job);
+  else
+    tile_panels<Weights, AnyWeights>(job);
 }
 
 }  // namespace quaver::QUAVER_ISA

@@ -22,6 +22,7 @@ constexpr Kernels kernels = {
     unpack_row,
     staged_bytes,
     stage_activations,
+    gemm_row_block,
     gemm_scratch_bytes,
     gemm,
     attention_units,

@@ -79,9 +79,6 @@ void run_stage(const Call& call, const Kernels& kernels, uint32_t from, uint32_t
 // 6 out stride, 7 a row stride, 8 a block stride, 9 w row stride, 10 w block stride, 11 block n, 12 block k.
 // A unit is a panel of a block of rows: unit = row block · panels + panel.
 
-/** Rows that go through one panel together. More than this many fall out of the second-level cache. */
-constexpr uint32_t kRowBlock = 480;
-
 Gemm gemm_of(const Call& call) {
   Gemm g{};
   g.reduction = static_cast<Reduction>(call.u32(0));
@@ -121,10 +118,11 @@ const char* describe_gemm(const Call& call, const Kernels& kernels, Work& work) 
   const bool blocks = g.block_k >= g.k || g.block_k % kPromote == 0 || (g.block_k % 4 == 0 && kPromote % g.block_k == 0);
   if (!blocks) return "a block along k that neither divides 128 nor is a multiple of it";
   const uint64_t blocks_k = ceil_div(g.k, g.block_k);
-  const uint64_t panels = ceil_div(g.n, kernels.panel), row_blocks = ceil_div(g.m, kRowBlock);
+  const uint32_t row_block = kernels.gemm_row_block(g);
+  const uint64_t panels = ceil_div(g.n, kernels.panel), row_blocks = ceil_div(g.m, row_block);
   if (product(panels, row_blocks) > UINT32_MAX) return "too many outputs";
   work.units = static_cast<uint32_t>(panels * row_blocks);
-  const double rows = g.m < kRowBlock ? g.m : kRowBlock;
+  const double rows = g.m < row_block ? g.m : row_block;
   // A panel costs the arithmetic of its rows, but never less than reading it.
   work.unit_cost = (rows < 8 ? 8 : rows) * g.k * kernels.panel / 16;
   work.scratch_bytes = kernels.gemm_scratch_bytes(g);
@@ -139,11 +137,11 @@ const char* describe_gemm(const Call& call, const Kernels& kernels, Work& work) 
 
 void run_gemm(const Call& call, const Kernels& kernels, uint32_t from, uint32_t to, void* scratch, Failure&) {
   const Gemm g = gemm_of(call);
-  const uint32_t panels = static_cast<uint32_t>(ceil_div(g.n, kernels.panel));
+  const uint32_t panels = static_cast<uint32_t>(ceil_div(g.n, kernels.panel)), row_block = kernels.gemm_row_block(g);
   for (uint32_t unit = from; unit < to;) {
-    const uint32_t row0 = unit / panels * kRowBlock, panel0 = unit % panels;
+    const uint32_t row0 = unit / panels * row_block, panel0 = unit % panels;
     const uint32_t panel1 = panel0 + (to - unit) < panels ? panel0 + (to - unit) : panels;
-    const uint32_t row1 = g.m - row0 < kRowBlock ? g.m : row0 + kRowBlock;
+    const uint32_t row1 = g.m - row0 < row_block ? g.m : row0 + row_block;
     kernels.gemm(g, row0, row1, panel0, panel1, scratch);
     unit += panel1 - panel0;
   }
