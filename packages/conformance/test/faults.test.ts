@@ -72,6 +72,32 @@ test('an executor that never answers fails its case, and the next case gets a fr
   ]);
 });
 
+test('an executor that never answers again is given up after three cases', async () => {
+  let opened = 0;
+  const dead = faulty(() => {
+    opened++;
+    return { wait: () => new Promise(() => undefined) };
+  });
+  const report = await runConformance(dead, { ...only('silu'), caseTimeoutMs: 50 });
+  const reasons = report.cases.map(({ reason }) => reason);
+  expect(reasons.slice(0, 3)).toEqual(Array(3).fill('no result within 0.05 s'));
+  expect(new Set(reasons.slice(3))).toEqual(new Set(['not run: the 3 cases before gave no result in time']));
+  expect(report.failed).toBe(report.cases.length);
+  expect(opened).toBe(3);
+});
+
+test.each([undefined, {}, { ok: false }, Promise.resolve({ ok: true })])(
+  'supports() that answers %o fails the case and says so',
+  async (answer) => {
+    const report = await runConformance(
+      faulty(() => ({ supports: () => answer as never })),
+      only('silu/6x9'),
+    );
+    expect(report.cases[0]).toMatchObject({ status: 'failed' });
+    expect(report.cases[0]!.reason).toMatch(/executor-plugin-invalid.*supports\(\) answered/);
+  },
+);
+
 test('behaviour is tested too', async () => {
   const broken = {
     'behaviour/device loss': faulty(() => ({ lost: Promise.resolve({ reason: 'says so' }) })),

@@ -98,6 +98,12 @@ export class CpuBuffer implements DeviceBuffer {
     return memoryOf(this.#raw).bytes().slice(0, this.byteLength);
   }
 
+  /** The bytes in place; undefined for parameters, which may have other forms only. */
+  view(): Uint8Array | undefined {
+    this.#alive();
+    return this.isParameter ? undefined : this.#raw.memory?.bytes().subarray(0, this.byteLength);
+  }
+
   /** The bytes as they are. */
   rawForm(): Form {
     this.#alive();

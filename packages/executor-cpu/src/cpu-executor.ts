@@ -108,6 +108,10 @@ class CpuExecutor implements Executor {
     return this.#own(buffer).read();
   }
 
+  view(buffer: DeviceBuffer): Uint8Array | undefined {
+    return this.#own(buffer).view();
+  }
+
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
     const own = this.#ownProgram(program);
     return this.#queue.submit(() => own.run(bindings, signal));

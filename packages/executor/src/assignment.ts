@@ -1,4 +1,5 @@
 import type { GraphFunction, Node } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
 import type { Executor, NodeView, Support } from './contract.ts';
 
 /** Where one node of a legalized function runs. */
@@ -20,12 +21,25 @@ export function nodeView(node: Node): NodeView {
   };
 }
 
+/**
+ * Asks an executor about a node, and looks at the shape of the answer: executors come from anyone's package.
+ * @throws QuaverError `executor-plugin-invalid`
+ */
+export function supportOf(executor: Pick<Executor, 'supports'>, node: Node): Support {
+  const support: Support | undefined = executor.supports(nodeView(node));
+  if (support?.ok === true || (support?.ok === false && typeof support.code === 'string')) return support;
+  throw new QuaverError('executor-plugin-invalid', `supports() answered ${JSON.stringify(support)} for ${node.op}`, {
+    hint: 'Expected { ok: true, native } or { ok: false, code, reason }; it must not be a promise.',
+    where: { op: node.op },
+  });
+}
+
 /** Asks the executor about every node. */
 export function assign(fn: GraphFunction, executor: Pick<Executor, 'supports'>): Assignment[] {
   return fn.nodes.map((node) => ({
     function: fn.name,
     op: node.op,
     location: node.location,
-    support: executor.supports(nodeView(node)),
+    support: supportOf(executor, node),
   }));
 }

@@ -99,6 +99,11 @@ export interface Executor extends AsyncDisposable {
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer;
   upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void>;
   download(buffer: DeviceBuffer): Promise<Uint8Array>;
+  /**
+   * What `download` would give, without a copy: memory of the executor, only to be read, and only before control returns to
+   * the event loop. Undefined for buffers that the host cannot see; executors that have none that it can leave this out.
+   */
+  view?(buffer: DeviceBuffer): Uint8Array | undefined;
   /** Queues a run. `signal` stops it between nodes; states are then undefined until they are written again. */
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence;
   /** Settles when the submission has run; rejects with its error, or `aborted`. A fence is waited for once. */

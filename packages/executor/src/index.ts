@@ -1,5 +1,5 @@
 export { abortedError, throwIfAborted } from './abort.ts';
-export { type Assignment, nodeView } from './assignment.ts';
+export { type Assignment, nodeView, supportOf } from './assignment.ts';
 export type {
   Bindings,
   BufferUsage,

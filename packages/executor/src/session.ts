@@ -20,7 +20,7 @@ import {
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { abortedError, throwIfAborted, untilAborted } from './abort.ts';
-import { type Assignment, assign, nodeView } from './assignment.ts';
+import { type Assignment, assign, supportOf } from './assignment.ts';
 import { CallBuffers } from './call-buffers.ts';
 import { checkInputs } from './call-inputs.ts';
 import type { Bindings, DeviceBuffer, Executor, Program } from './contract.ts';
@@ -133,9 +133,32 @@ export class Session implements AsyncDisposable {
    */
   async run(
     name: string,
-    inputs: Readonly<Record<string, HostTensor>>,
+    inputs: Readonly<Record<string, HostTensor>> = {},
     options: RunOptions = {},
   ): Promise<Record<string, HostTensor>> {
+    return this.#call(name, inputs, options, (fn, bindings, outputs) => this.#download(fn, bindings, outputs));
+  }
+
+  /**
+   * Calls a function as `run` does, and gives what `read` makes of its outputs. They are not copied where the executor lets
+   * the host see them: `read` must not change them, and they are gone when it returns.
+   * @throws what `run` and `read` throw
+   */
+  async runAndRead<R>(
+    name: string,
+    inputs: Readonly<Record<string, HostTensor>>,
+    options: RunOptions,
+    read: (outputs: Record<string, HostTensor>) => R,
+  ): Promise<R> {
+    return this.#call(name, inputs, options, (fn, bindings, outputs) => this.#read(fn, bindings, outputs, read));
+  }
+
+  async #call<R>(
+    name: string,
+    inputs: Readonly<Record<string, HostTensor>>,
+    options: RunOptions,
+    result: (fn: GraphFunction, bindings: Bindings, outputs: readonly string[]) => Promise<R>,
+  ): Promise<R> {
     this.#assertOpen();
     const { fn, program } = this.#find(name);
     const { state, signal, outputs = fn.outputs.map((output) => output.name) } = options;
@@ -154,7 +177,7 @@ export class Session implements AsyncDisposable {
           outputs: this.#outputBuffers(fn, symbols),
         };
         await this.executor.wait(this.executor.submit(program, bindings, signal));
-        return this.#download(fn, bindings, outputs);
+        return await result(fn, bindings, outputs);
       }),
     );
   }
@@ -225,6 +248,24 @@ export class Session implements AsyncDisposable {
     return results;
   }
 
+  async #read<R>(
+    fn: GraphFunction,
+    bindings: Bindings,
+    wanted: readonly string[],
+    read: (outputs: Record<string, HostTensor>) => R,
+  ): Promise<R> {
+    const { executor } = this;
+    const seen = (name: string) => executor.view?.(bindings.outputs[name]!);
+    const hidden = wanted.filter((name) => seen(name) === undefined);
+    const results = await this.#download(fn, bindings, hidden);
+    for (const { name, value } of fn.outputs) {
+      if (!wanted.includes(name) || hidden.includes(name)) continue;
+      const type = bindType(value.type, bindings.symbols);
+      results[name] = { type, data: viewHostArray(type.dtype, seen(name)!) };
+    }
+    return read(results);
+  }
+
   #bind(fn: GraphFunction, inputs: Readonly<Record<string, HostTensor>>, state: SessionState | undefined): DimBindings {
     const shapes = Object.fromEntries(fn.inputs.map(({ name }) => [name, inputs[name]!.type.shape]));
     const symbols = bindSymbols(fn, shapes, usesState(fn) ? state?.symbols : undefined);
@@ -287,7 +328,7 @@ export class Session implements AsyncDisposable {
         where: { function: name },
       });
     }
-    const legal = legalizeFunction(source, (node) => this.executor.supports(nodeView(node)), registry);
+    const legal = legalizeFunction(source, (node) => supportOf(this.executor, node), registry);
     const fn = planMemory(legal);
     const program = await this.executor.compile(fn, signal);
     this.#compiled.set(name, { fn, program, assignments: assign(legal, this.executor) });

@@ -1,4 +1,4 @@
-import { nullPlugin, referencePlugin, Session } from '@quaver/executor';
+import { type Executor, nullPlugin, referencePlugin, Session } from '@quaver/executor';
 import type { HostTensor } from '@quaver/ir';
 import { describe, expect, test } from 'vitest';
 import { accumulator, chain, f32, f32Parameter, i32, moduleOf, swapper } from './support/modules.ts';
@@ -41,6 +41,30 @@ describe('run', () => {
     expect(values((await session.run('step', input, { state })).total)).toEqual([3, 30, 300]);
   });
 
+  test.each(['without a copy', 'from downloads'])('outputs are read %s, in the turn of their call', async (how) => {
+    await using executor = await referencePlugin().open();
+    const real = executor.view!.bind(executor);
+    let views = 0;
+    const view: Executor['view'] = (buffer) => {
+      views++;
+      return how === 'without a copy' ? real(buffer) : undefined;
+    };
+    await using session = await Session.open(accumulator(), Object.assign(executor, { view }));
+    using state = session.createState({ B: 1 });
+    const input = { x: f32([1, 3], [1, 1, 1]) };
+    const total = ({ total: found }: Record<string, HostTensor>) => [...values(found)];
+    const first = session.runAndRead('step', input, { state }, total);
+    const broken = session.runAndRead('step', input, { state }, () => {
+      throw new RangeError('not mine');
+    });
+    await expect(broken).rejects.toThrow(RangeError);
+    expect(await first).toEqual([1, 10, 100]);
+    const chosen = { state, outputs: ['total'] };
+    expect(await session.runAndRead('step', input, chosen, Object.keys)).toEqual(['total']);
+    expect(await session.runAndRead('step', input, chosen, total)).toEqual([4, 40, 400]);
+    expect(views).toBeGreaterThan(0);
+  });
+
   test('calls made at the same time run in order, whatever their sizes', async () => {
     await using executor = await referencePlugin().open();
     await using session = await Session.open(accumulator(), executor);
@@ -76,6 +100,7 @@ describe('bad calls are refused, and the session goes on', () => {
   test.each<[string, string, Record<string, HostTensor>, string, RegExp]>([
     ['an unknown function', 'leap', { x: good }, 'session-function-unknown', /leap/],
     ['a missing input', 'scale', {}, 'session-input', /'x' of function 'scale' is not given/],
+    ['no inputs at all', 'scale', undefined as never, 'session-input', /'x' of function 'scale' is not given/],
     ['an extra input', 'scale', { x: good, z: good }, 'session-input', /'z'/],
     ['another dtype', 'scale', { x: i32([1, 3], [1, 2, 3]) }, 'session-input', /is i32, expected f32/],
     [

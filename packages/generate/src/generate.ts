@@ -76,12 +76,18 @@ export async function* generate(
   const generation = new Generation(calls, tokenizer, request, limits);
   const state = session.createState({ B: 1, C: generation.capacity });
   try {
-    const next = yield* generation.prefill(state);
-    const stopReason = yield* generation.decode(state, next);
+    const first = yield* generation.prefill(state);
+    const stopReason = yield* generation.decode(state, first);
     yield { type: 'end', ...generation.result(stopReason) };
   } finally {
     state.dispose();
   }
+}
+
+/** A token that was chosen, and why it is the last one, if it is. */
+interface Choice {
+  readonly event: TokenEvent;
+  readonly stopReason: StopReason | undefined;
 }
 
 /** One continuation in the making. */
@@ -118,8 +124,8 @@ class Generation {
     this.capacity = Math.min(limits.context, prompt.length + maxNewTokens);
   }
 
-  /** Runs the prompt through the model in chunks; what follows it. */
-  async *prefill(state: SessionState): AsyncGenerator<PrefillEvent, NextTokens, undefined> {
+  /** Runs the prompt through the model in chunks; the token that follows it, if one is wanted. */
+  async *prefill(state: SessionState): AsyncGenerator<PrefillEvent, Choice | undefined, undefined> {
     const { prompt, promptLogprobs } = this.#request;
     const totalTokens = prompt.length;
     // The chunk with the last token goes through `prefill`; with log-probabilities that is the last token alone.
@@ -129,9 +135,10 @@ class Generation {
       await this.#prefillTime.time(() => this.#prefillChunk(state, from, end));
       yield { type: 'prefill', processedTokens: end, totalTokens };
     }
-    const next = await this.#prefillTime.time(() => this.#calls.prefill(state, [prompt.slice(last)], [last]));
+    const choose = (next: NextTokens) => (this.#wantedTokens === 0 ? undefined : this.#choose(next));
+    const first = await this.#prefillTime.time(() => this.#calls.prefill(state, [prompt.slice(last)], [last], choose));
     yield { type: 'prefill', processedTokens: totalTokens, totalTokens };
-    return next;
+    return first;
   }
 
   async #prefillChunk(state: SessionState, from: number, end: number): Promise<void> {
@@ -143,15 +150,16 @@ class Generation {
   }
 
   /** Chooses tokens until there is a reason to stop. */
-  async *decode(state: SessionState, first: NextTokens): AsyncGenerator<TokenEvent, StopReason, undefined> {
-    if (this.#wantedTokens === 0) return 'max_new_tokens';
-    let next = first;
+  async *decode(state: SessionState, first: Choice | undefined): AsyncGenerator<TokenEvent, StopReason, undefined> {
+    if (!first) return 'max_new_tokens';
+    const choose = (next: NextTokens) => this.#choose(next);
+    let choice = first;
     for (;;) {
-      const { event, stopReason } = this.#choose(next.logits[0]!, next.logprobs[0]!);
+      const { event, stopReason } = choice;
       yield event;
       if (stopReason) return stopReason;
       const position = this.#sequence.length - 1;
-      next = await this.#decodeTime.time(() => this.#calls.decode(state, [event.token], [position]));
+      choice = await this.#decodeTime.time(() => this.#calls.decode(state, [event.token], [position], choose));
     }
   }
 
@@ -169,9 +177,9 @@ class Generation {
     };
   }
 
-  #choose(logits: Float32Array, logprobs: Float32Array) {
-    const token = sampleToken(logits, this.#sequence, this.#sampling, 0, this.#logprobs.length);
-    const logprob = logprobs[token]!;
+  #choose({ logits, logprobs }: NextTokens): Choice {
+    const token = sampleToken(logits[0]!, this.#sequence, this.#sampling, 0, this.#logprobs.length);
+    const logprob = logprobs[0]![token]!;
     this.#sequence.push(token);
     this.#logprobs.push(logprob);
     const isEnd = this.#ends.has(token);

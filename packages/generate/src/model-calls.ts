@@ -4,7 +4,10 @@ import { findFunction, type HostTensor } from '@quaver/ir';
 /** Token ids, one row per sequence; rows may differ in length. */
 export type TokenRows = readonly (readonly number[])[];
 
-/** What the model says about the token after each sequence: views of f32 [V], one per sequence. */
+/**
+ * What the model says about the token after each sequence: f32 [V], one per sequence. Memory of the executor: it must not be
+ * changed, and is gone when the function that reads it returns.
+ */
 export interface NextTokens {
   readonly logits: readonly Float32Array[];
   readonly logprobs: readonly Float32Array[];
@@ -29,17 +32,25 @@ export class ModelCalls {
     await this.#run('prefill', prefillInputs(rows, positions), state, []);
   }
 
-  /** Adds tokens, at least one per row, to the cache; what follows the last of each row. */
-  async prefill(state: SessionState, rows: TokenRows, positions: readonly number[]): Promise<NextTokens> {
-    return nextTokens(await this.#run('prefill', prefillInputs(rows, positions), state));
+  /** Adds tokens, at least one per row, to the cache; what `read` makes of what follows the last of each row. */
+  prefill<R>(
+    state: SessionState,
+    rows: TokenRows,
+    positions: readonly number[],
+    read: (next: NextTokens) => R,
+  ): Promise<R> {
+    return this.#read('prefill', prefillInputs(rows, positions), state, read);
   }
 
-  /** Adds one token per sequence to the cache; what follows it. */
-  async decode(state: SessionState, tokens: readonly number[], positions: readonly number[]): Promise<NextTokens> {
+  /** Adds one token per sequence to the cache; what `read` makes of what follows it. */
+  decode<R>(
+    state: SessionState,
+    tokens: readonly number[],
+    positions: readonly number[],
+    read: (next: NextTokens) => R,
+  ): Promise<R> {
     const rows = tokens.map((token) => [token]);
-    return nextTokens(
-      await this.#run('decode', { tokens: tokenMatrix(rows), position: perSequence(positions) }, state),
-    );
+    return this.#read('decode', { tokens: tokenMatrix(rows), position: perSequence(positions) }, state, read);
   }
 
   /** Adds tokens to the cache; the log-probability of each target as the token after its token. */
@@ -74,6 +85,16 @@ export class ModelCalls {
       ...(outputs ? { outputs } : {}),
       ...(this.#signal ? { signal: this.#signal } : {}),
     });
+  }
+
+  #read<R>(
+    name: string,
+    inputs: Record<string, HostTensor>,
+    state: SessionState,
+    read: (next: NextTokens) => R,
+  ): Promise<R> {
+    const options = { state, ...(this.#signal ? { signal: this.#signal } : {}) };
+    return this.#session.runAndRead(name, inputs, options, (outputs) => read(nextTokens(outputs)));
   }
 }
 

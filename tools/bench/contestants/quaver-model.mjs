@@ -47,12 +47,10 @@ export async function open({ model, functions = ['prefill', 'decode'], ...execut
     );
     const start = now();
     for (let step = 0; step < BATCH_DECODE_TOKENS; step++) {
-      const { logits } = await calls.decode(
-        state,
-        sequences.map((row) => row.at(-1)),
-        positions(),
-      );
-      for (const [r, row] of sequences.entries()) row.push(sampleToken(logits[r], row, sampling, r, step));
+      const last = sequences.map((row) => row.at(-1));
+      await calls.decode(state, last, positions(), ({ logits }) => {
+        for (const [r, row] of sequences.entries()) row.push(sampleToken(logits[r], row, sampling, r, step));
+      });
     }
     return (B * BATCH_DECODE_TOKENS) / ((now() - start) / 1000);
   }

@@ -42,6 +42,9 @@ export async function open({ model, ...executorOptions }) {
   const tokens = await proseTokens();
   const text = (from, count) => Array.from({ length: count }, (_, i) => tokens[(from + i) % tokens.length]);
 
+  /** What a step does with its logits is not part of it. */
+  const look = () => undefined;
+
   async function overContext() {
     const limit = modelLimits(file).context;
     const contexts = CONTEXTS.filter((length) => length <= limit);
@@ -49,7 +52,7 @@ export async function open({ model, ...executorOptions }) {
     using state = session.session.createState({ B: 1, C: longest });
     for (let from = 0; from < longest; from += CHUNK) await calls.fill(state, [text(from, CHUNK)], [from]);
     // Decoding at position n - 1 attends to n tokens; it writes that one again and leaves the others alone.
-    return await points(contexts, (length) => calls.decode(state, text(length - 1, 1), [length - 1]));
+    return await points(contexts, (length) => calls.decode(state, text(length - 1, 1), [length - 1], look));
   }
 
   async function overBatch() {
@@ -61,7 +64,7 @@ export async function open({ model, ...executorOptions }) {
       states.set(B, state);
     }
     try {
-      return await points(BATCHES, (B) => calls.decode(states.get(B), text(7, B), Array(B).fill(64)));
+      return await points(BATCHES, (B) => calls.decode(states.get(B), text(7, B), Array(B).fill(64), look));
     } finally {
       for (const state of states.values()) state.dispose();
     }

@@ -8,11 +8,13 @@ import { writeJson } from '../json-file.ts';
 import { checkOutput, sameTarget } from '../output-path.ts';
 import { exitFailure, UsageError } from '../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
+import { positiveNumber } from '../values.ts';
 
 interface ConformanceFlags extends OutputFlags {
   readonly executor: string;
   readonly filter?: string;
   readonly skip?: string;
+  readonly caseTimeout?: number;
   readonly report?: string;
 }
 
@@ -22,6 +24,7 @@ export function conformanceCommand(environment: Environment): Command {
     .option('--executor <id>', 'what is tested: cpu, reference, a file (./mine.js) or a package', 'cpu')
     .option('--filter <text>', 'only cases with this in their name')
     .option('--skip <file>', 'JSON: {"case pattern": "reason"} of cases that are known to fail')
+    .option('--case-timeout <seconds>', 'a case that takes longer has failed (default: 60)', positiveNumber)
     .option('--report <file>', 'write the report as JSON');
   return withOutputFlags(command)
     .addHelpText(
@@ -33,6 +36,7 @@ Examples:
   quaver conformance --executor my-executor-package --skip known-failures.json
 
 A case that supports() refuses is unsupported, which is allowed. Skipped cases are run too: one that passes is a failure.
+After three cases in a row without a result in time the executor is taken for dead, and the rest fails without being run.
 Exit code 1 when a case failed.`,
     )
     .action((flags: ConformanceFlags) => test(new Run(environment, flags), environment, flags));
@@ -52,6 +56,7 @@ async function test(run: Run, environment: Environment, flags: ConformanceFlags)
     signal: run.signal,
     onProgress: ({ done, total }) => run.progress.update('Testing', done, total),
     ...(flags.filter === undefined ? {} : { filter: flags.filter }),
+    ...(flags.caseTimeout === undefined ? {} : { caseTimeoutMs: flags.caseTimeout * 1000 }),
   });
   if (flags.report !== undefined) await writeJson(flags.report, report);
   if (report.failed > 0) environment.outcome.exitCode = exitFailure;

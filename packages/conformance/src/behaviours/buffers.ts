@@ -37,6 +37,15 @@ export const bufferCases: readonly ConformanceCase[] = [
     expectBytes('the buffer after its download was written to', await executor.download(buffer), bytes);
     buffer.dispose();
   }),
+  behaviour('buffers/a view shows what a download gives', async ({ executor }) => {
+    for (const usage of ['parameter', 'state', 'input', 'output'] as const) {
+      const buffer = executor.allocate(100, usage);
+      await executor.upload(buffer, bytes);
+      const seen = executor.view?.(buffer);
+      if (seen !== undefined) expectBytes(`the view of a ${usage} buffer`, seen, bytes);
+      buffer.dispose();
+    }
+  }),
   behaviour('buffers/wrong size', async ({ executor }) => {
     const buffer = executor.allocate(100, 'input');
     for (const size of [0, 99, 101]) {

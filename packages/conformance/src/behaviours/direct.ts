@@ -1,11 +1,11 @@
 /** @file Uses the contract without a session, as the cases about buffers and submissions must. */
-import { type DeviceBuffer, type Executor, nodeView, type Program } from '@quaver/executor';
+import { type DeviceBuffer, type Executor, type Program, supportOf } from '@quaver/executor';
 import { coreOps, type HostTensor, legalizeFunction, parseModule, planMemory, viewHostArray } from '@quaver/ir';
 
 /** Compiles the function `main` of a module in the text form. */
 export function compileText(executor: Executor, text: string): Promise<Program> {
   const [fn] = parseModule(text).functions;
-  const legal = legalizeFunction(fn!, (node) => executor.supports(nodeView(node)), coreOps);
+  const legal = legalizeFunction(fn!, (node) => supportOf(executor, node), coreOps);
   return executor.compile(planMemory(legal));
 }
 

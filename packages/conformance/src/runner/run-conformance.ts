@@ -18,7 +18,7 @@ export interface ConformanceOptions {
   readonly skipList?: SkipList;
   /** What the plug-in is opened with. */
   readonly open?: ExecutorOptions;
-  /** A case that takes longer has failed; default 60 s. */
+  /** A case that takes longer has failed; default 60 s. After three such cases in a row the rest fails without being run. */
   readonly caseTimeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ConformanceProgress) => void;
@@ -57,6 +57,10 @@ export interface ConformanceReport {
 
 const defaultCaseTimeoutMs = 60_000;
 
+/** After so many cases in a row without a result the executor is taken for dead: the rest is not run. */
+const mostSilent = 3;
+const notRun: Outcome = { status: 'failed', reason: `not run: the ${mostSilent} cases before gave no result in time` };
+
 /**
  * Failures are in the report; only what keeps the cases from running is thrown.
  * @throws QuaverError `executor-plugin-invalid`, `vectors-invalid`, `conformance-filter`, `aborted`, and what opening the executor throws
@@ -74,13 +78,21 @@ export async function runConformance(plugin: ExecutorPlugin, options: Conformanc
   }
   const skips = new Skips(skipList);
   const reports: CaseReport[] = [];
+  const { caseTimeoutMs = defaultCaseTimeoutMs } = options;
+  const silence: Outcome = { status: 'failed', reason: `no result within ${caseTimeoutMs / 1000} s` };
+  let silent = 0;
   await using shared = new SharedExecutor(plugin, { signal, ...open });
   for (const [done, item] of chosen.entries()) {
     throwIfAborted(signal);
     options.onProgress?.({ case: item.name, done, total: chosen.length });
+    if (silent === mostSilent) {
+      reports.push(report(item, notRun, skips.reasonFor(item.name)));
+      continue;
+    }
     const executor = await shared.get();
     const context = { plugin, options: open, executor, signal };
-    const outcome = await runWithin(item, context, options.caseTimeoutMs ?? defaultCaseTimeoutMs);
+    const outcome = await runWithin(item, context, caseTimeoutMs, silence);
+    silent = outcome === silence ? silent + 1 : 0;
     // A failure may have left the executor in any state; the next case must not suffer from it.
     if (outcome.status === 'failed') shared.replace();
     throwIfAborted(signal);

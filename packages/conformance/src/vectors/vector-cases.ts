@@ -1,5 +1,5 @@
 /** @file Turns manifests into cases: every vector, and for composites also their body. */
-import { type Executor, nodeView, Session } from '@quaver/executor';
+import { type Executor, Session, supportOf } from '@quaver/executor';
 import { coreOps, type HostTensor } from '@quaver/ir';
 import { compareTensors } from '../compare.ts';
 import type { CaseContext, ConformanceCase, Outcome, Via } from '../runner/case.ts';
@@ -59,7 +59,7 @@ async function runVector(
 }
 
 function viaOf(executor: Executor, { node }: VectorModule): Via {
-  const support = executor.supports(nodeView(node));
+  const support = supportOf(executor, node);
   if (!support.ok) return 'body';
   return support.native ? 'kernel' : 'definition';
 }

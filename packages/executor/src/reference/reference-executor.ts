@@ -100,6 +100,10 @@ class ReferenceExecutor implements Executor {
     return this.#memory.bytes(buffer).slice();
   }
 
+  view(buffer: DeviceBuffer): Uint8Array {
+    return this.#memory.bytes(buffer);
+  }
+
   submit(program: Program, bindings: Bindings, signal?: AbortSignal): Fence {
     if (!(program instanceof ReferenceProgram)) {
       throw new QuaverError('program-foreign', `program '${program.name}' was compiled by another executor`);

@@ -72,11 +72,12 @@ class Paths {
       for (let at = 0; at < steps; at++) {
         const tokens = sequences.map((row) => row[Math.min(at, row.length - 1)]!);
         const positions = sequences.map(() => at);
-        const { logprobs } = await this.#calls.decode(state, tokens, positions);
-        for (const [r, row] of sequences.entries()) {
-          const next = row[at + 1];
-          if (next !== undefined) found[r]!.push({ index: at + 1, logprob: logprobs[r]![next]! });
-        }
+        await this.#calls.decode(state, tokens, positions, ({ logprobs }) => {
+          for (const [r, row] of sequences.entries()) {
+            const next = row[at + 1];
+            if (next !== undefined) found[r]!.push({ index: at + 1, logprob: logprobs[r]![next]! });
+          }
+        });
       }
     });
     return found;
@@ -90,11 +91,12 @@ class Paths {
       const lengths = sequences.map((row) => Math.max(1, Math.floor((row.length - 1) * share)));
       const prefixes = sequences.map((row, r) => row.slice(0, lengths[r]));
       await this.#withState(sequences.length, Math.max(...lengths), async (state) => {
-        const { logprobs } = await this.#calls.prefill(state, prefixes, starts);
-        for (const [r, row] of sequences.entries()) {
-          const index = lengths[r]!;
-          found[r]!.push({ index, logprob: logprobs[r]![row[index]!]! });
-        }
+        await this.#calls.prefill(state, prefixes, starts, ({ logprobs }) => {
+          for (const [r, row] of sequences.entries()) {
+            const index = lengths[r]!;
+            found[r]!.push({ index, logprob: logprobs[r]![row[index]!]! });
+          }
+        });
       });
     }
     return found;
@@ -110,12 +112,14 @@ class Paths {
         // A sequence that has ended repeats its last token, and is not looked at.
         const ends = sequences.map((row) => Math.min(row.length - 1, to));
         const tokens = sequences.map((row, r) => (ends[r]! > from ? row.slice(from, ends[r]) : row.slice(-1)));
-        const positions = sequences.map(() => from);
-        const { logprobs } = await this.#calls.prefill(state, tokens, positions);
-        for (const [r, row] of sequences.entries()) {
-          const index = ends[r]!;
-          if (index > from) found[r]!.push({ index, logprob: logprobs[r]![row[index]!]! });
-        }
+        const start = from;
+        const positions = sequences.map(() => start);
+        await this.#calls.prefill(state, tokens, positions, ({ logprobs }) => {
+          for (const [r, row] of sequences.entries()) {
+            const index = ends[r]!;
+            if (index > start) found[r]!.push({ index, logprob: logprobs[r]![row[index]!]! });
+          }
+        });
         from = to;
       }
     });

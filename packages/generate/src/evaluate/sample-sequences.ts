@@ -88,11 +88,12 @@ async function extendRows(
     // A row that has reached its goal repeats its last token; what follows it is not looked at.
     const tokens = rows.map((row) => row[Math.min(at, row.length - 1)]!);
     const positions = rows.map(() => at);
-    const { logits } = await calls.decode(state, tokens, positions);
-    for (const [r, row] of rows.entries()) {
-      if (at === row.length - 1 && row.length < goals[r]!) {
-        row.push(sampleToken(logits[r]!, row, sampling, streamOf(r), at));
+    await calls.decode(state, tokens, positions, ({ logits }) => {
+      for (const [r, row] of rows.entries()) {
+        if (at === row.length - 1 && row.length < goals[r]!) {
+          row.push(sampleToken(logits[r]!, row, sampling, streamOf(r), at));
+        }
       }
-    }
+    });
   }
 }
