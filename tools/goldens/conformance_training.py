@@ -1,5 +1,6 @@
-"""Vectors of the ops that training adds: scatter_add and adamw_step."""
+"""Vectors of the ops that training adds: scatter_add, adamw_step and stop_gradient."""
 
+import ml_dtypes
 import numpy as np
 
 from canonical import F32
@@ -7,6 +8,7 @@ from canonical import F32
 rng = np.random.default_rng(20261126)
 SUMS = {"snr_db": 100}
 ULP = {"ulp": 4}
+FLOATS = [F32, ml_dtypes.bfloat16, np.float16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, ml_dtypes.float8_e8m0fnu]
 
 
 def normal(*shape, scale=1.0):
@@ -50,3 +52,7 @@ def add(files):
             step = [np.array([x], F32) for x in (3e-4, 1 - a["beta1"] ** t, 1 - a["beta2"] ** t)]
             name = f"{'x'.join(map(str, shape))} step {t}"
             files.case("adamw_step", name, [p, g, m, v, *step], a, list(adamw(p, g, m, v, *step, **a)), ULP)
+    for dtype in FLOATS:
+        x = normal(3, 67).astype(dtype) if dtype != ml_dtypes.float8_e8m0fnu else (2.0 ** rng.integers(-9, 9, (3, 67))).astype(dtype)
+        files.case("stop_gradient", f"3x67 {np.dtype(dtype).name}", [x], {}, [x])
+    files.case("stop_gradient", "0x5", [normal(0, 5)], {}, [normal(0, 5)])

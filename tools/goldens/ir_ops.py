@@ -316,6 +316,7 @@ def training_cases():
     operands = [x.astype(np.float32) for x in (p, g, m, v)] + [np.array([x], np.float32) for x in (rate, correction1, correction2)]
     attributes = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-6, "weight_decay": 0.1}
     case("adamw_step", operands, attributes, [y, first, second], 2e-6 * (np.abs(y) + 1))
+    case("stop_gradient", [table], {}, [table])
 
 
 elementwise()

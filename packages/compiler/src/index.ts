@@ -1,3 +1,4 @@
+export { type DifferentiateOptions, differentiate, gradientOutput } from './autodiff/differentiate.ts';
 export { type CompileOptions, type CompileResult, compile } from './compile.ts';
 export type { WeightStatistics } from './folding/weight-statistics.ts';
 export type { CompileProgress, CompileTarget, Pass, PassContext } from './pass.ts';

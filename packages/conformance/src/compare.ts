@@ -44,7 +44,7 @@ function sameWhereNotFinite(a: Float32Array, b: Float32Array): boolean {
 /** Unsigned integers that are equal where the elements are the same. */
 function bitsOf({ type, data }: HostTensor): Uint32Array | Uint16Array | Uint8Array {
   if (type.dtype !== 'f32') {
-    const bits = data as Exclude<HostTensor['data'], Float32Array>;
+    const bits = data as Exclude<HostTensor['data'], Float32Array | Float64Array>;
     return bits instanceof Int32Array ? new Uint32Array(bits.buffer, bits.byteOffset, bits.length) : bits;
   }
   const bits = new Uint32Array(data.slice().buffer);

@@ -26,8 +26,11 @@ export function isDType(name: string): name is DType {
   return Object.hasOwn(dtypeBytes, name);
 }
 
-/** The host array that holds elements of a dtype: 8- and 16-bit floats are their codes. */
-export type HostArray = Float32Array | Uint16Array | Uint8Array | Int32Array;
+/**
+ * The host array that holds elements of a dtype: 8- and 16-bit floats are their codes. A Float64Array holds a float tensor of
+ * whatever dtype as real numbers: only the interpreter takes it.
+ */
+export type HostArray = Float32Array | Float64Array | Uint16Array | Uint8Array | Int32Array;
 
 /** An array of `length` zero elements of `dtype`. */
 export function allocateHostArray(dtype: DType, length: number): HostArray {

@@ -69,12 +69,15 @@ export {
 export {
   type Cost,
   defineOp,
+  type GradientContext,
   type OpDefinition,
+  type OperandGradients,
   type OperandRecord,
   type OperandSpec,
   type OpInference,
   type OpSource,
   type OpTrait,
+  stopped,
   typeError,
 } from './op.ts';
 export { coreOps } from './ops/index.ts';

@@ -6,7 +6,7 @@ import { QuaverError } from '@quaver/numerics';
 import { type AttributeSpec, type AttributeValues, resolveAttributes } from './attribute.ts';
 import type { GraphBuilder } from './builder.ts';
 import type { DType } from './dtype.ts';
-import type { Attributes, Value } from './module.ts';
+import type { Attributes, Node, Value } from './module.ts';
 import { type ConcreteType, formatType, type HostTensor, type TensorType } from './type.ts';
 
 /** One operand: the dtypes it takes, its rank when fixed, and whether it may be absent. */
@@ -30,6 +30,24 @@ export interface Cost {
   /** Bytes read and written once each. */
   readonly bytes: number;
 }
+
+/** No derivative on purpose: what the operand does to the result counts as constant. */
+export const stopped = 'stopped';
+
+/** A node to differentiate, and what the loss changes by with each of its results. */
+export interface GradientContext<O extends Operands, A extends AttributeSpecs> {
+  readonly operands: OperandRecord<O, Value>;
+  readonly attributes: AttributeValues<A>;
+  readonly results: readonly Value[];
+  /**
+   * f32 in the shape of the result; undefined where the loss does not depend on it. That of an FP8 value is with respect to
+   * the number it stands for, its code times its scale: quantizing is differentiated straight through.
+   */
+  readonly cotangents: readonly (Value | undefined)[];
+}
+
+/** f32 in the shape of the operand, for operands of float dtypes. Left out: the rule does not know. */
+export type OperandGradients<O extends Operands> = { readonly [K in keyof O]?: Value | typeof stopped };
 
 /** What an author writes; see {@link defineOp}. */
 export interface OpSource<O extends Operands, A extends AttributeSpecs> {
@@ -57,6 +75,11 @@ export interface OpSource<O extends Operands, A extends AttributeSpecs> {
     attributes: AttributeValues<A>,
     results: readonly ConcreteType[],
   ): number;
+  /**
+   * Builds the gradients of the operands out of those of the results, at least one of which is given. A composite without a
+   * rule is differentiated through its body.
+   */
+  gradient?(g: GraphBuilder, context: GradientContext<O, A>): OperandGradients<O>;
   /** Facts that passes ask for. */
   readonly traits?: readonly OpTrait[];
 }
@@ -92,6 +115,13 @@ export interface OpDefinition {
     attributes: Attributes,
     results: readonly ConcreteType[],
   ): number;
+  readonly hasGradient: boolean;
+  /** By position; undefined where the rule knows none. */
+  gradient(
+    g: GraphBuilder,
+    node: Pick<Node, 'operands' | 'results' | 'attributes'>,
+    cotangents: readonly (Value | undefined)[],
+  ): readonly (Value | typeof stopped | undefined)[];
 }
 
 export interface OpInference {
@@ -115,7 +145,7 @@ export function defineOp<const O extends Operands, const A extends AttributeSpec
   const missing = (what: string) => (): never => {
     throw new QuaverError('op-has-no-meaning', `op ${name} has no ${what}`, { where: { op: name } });
   };
-  const { body, evaluate, flops } = source;
+  const { body, evaluate, flops, gradient } = source;
   return {
     domain: source.domain ?? 'core',
     name,
@@ -139,6 +169,14 @@ export function defineOp<const O extends Operands, const A extends AttributeSpec
       : missing('evaluation of its own: it is a composite'),
     flops: (operands, attributes, results) =>
       flops ? flops(record(operands), attributes as AttributeValues<A>, results) : 0,
+    hasGradient: gradient !== undefined,
+    gradient: gradient
+      ? (g, { operands, results, attributes: given }, cotangents) => {
+          const attributes = given as AttributeValues<A>;
+          const found = gradient(g, { operands: record(operands), attributes, results, cotangents });
+          return keys.map((key) => found[key]);
+        }
+      : missing('gradient'),
   };
 }
 

@@ -217,6 +217,7 @@ const generators: Readonly<Record<string, (s: Source) => Draw>> = {
     const operands = [s.tensor('f32', [rows, width]), s.indices([count], rows), s.tensor('f32', [count, width])];
     return { operands, attributes: {} };
   },
+  stop_gradient: (s) => ({ operands: [s.tensor('f32', s.dims(0, 3))], attributes: {} }),
   adamw_step(s) {
     const shape = s.dims(0, 3);
     const tensors = Array.from({ length: 4 }, () => s.tensor('f32', shape));

@@ -71,6 +71,7 @@ const accepted: readonly Case[] = [
   ['rms_norm', ['f32[B,T,16]', 'f32[16]'], { eps: 1e-5 }, 'f32[B,T,16]'],
   ['rope', ['f32[B,T,3,8]', 'f32[50,4]', 'f32[50,4]', 'i32[B]'], {}, 'f32[B,T,3,8]'],
   ['bias_add', ['f32[B,T,16]', 'f32[16]'], {}, 'f32[B,T,16]'],
+  ['stop_gradient', ['bf16[B,64]'], {}, 'bf16[B,64]'],
   ['scatter_add', ['f32[100,64]', 'i32[B,T]', 'f32[B,T,64]'], {}, 'f32[100,64]'],
   [
     'adamw_step',
@@ -241,6 +242,7 @@ const rejected: readonly Rejected[] = [
   ['axis', 'log_softmax', ['f32[3]'], { axis: -1 }],
   ['targets', 'log_softmax_gather', ['f32[B,T,9]', 'i32[B]'], {}],
   ['a scalar', 'log_softmax_gather', ['f32[]', 'i32[]'], {}],
+  ['integers', 'stop_gradient', ['i32[3]'], {}],
   ['updates', 'scatter_add', ['f32[3,4]', 'i32[2]', 'f32[3,4]'], {}],
   ['a scalar', 'scatter_add', ['f32[]', 'i32[2]', 'f32[2]'], {}],
   ['indices dtype', 'scatter_add', ['f32[3]', 'f32[2]', 'f32[2]'], {}],

@@ -2,7 +2,7 @@ import { attribute } from '../attribute.ts';
 import { defineOp, type OpDefinition } from '../op.ts';
 import { concreteElementCount } from '../type.ts';
 import { forEachBlockRun } from './evaluation/block-runs.ts';
-import { floatsOf } from './evaluation/floats.ts';
+import { allocateFloats, floatsOf } from './evaluation/floats.ts';
 import { highPrecision } from './operand-specs.ts';
 import { blockedShape } from './shape-rules.ts';
 
@@ -16,7 +16,7 @@ export const amax: OpDefinition = defineOp('amax', {
   flops: ({ x }) => concreteElementCount(x),
   evaluate({ x }, { block }, [type]) {
     const values = floatsOf(x);
-    const result = new Float32Array(concreteElementCount(type!));
+    const result = allocateFloats(concreteElementCount(type!), values);
     forEachBlockRun(x.type.shape, block, (start, length, index) => {
       let best = result[index]!;
       for (let i = start; i < start + length; i++) best = Math.max(best, Math.abs(values[i]!));

@@ -1,8 +1,9 @@
 import { attribute } from '../attribute.ts';
-import { allocateHostArray } from '../dtype.ts';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { concreteElementCount, formatType } from '../type.ts';
+import { allocateLike } from './evaluation/floats.ts';
 import { copyStrided, rowMajorStrides } from './evaluation/strided.ts';
+import { permuted, reshaped, sumOver } from './gradient-steps.ts';
 import { anyDType } from './operand-specs.ts';
 import { checkAxes } from './shape-rules.ts';
 
@@ -31,9 +32,31 @@ export const broadcastInDim: OpDefinition = defineOp('broadcast_in_dim', {
     });
     return [{ dtype: x.dtype, shape }];
   },
+  gradient(g, { operands: { x }, attributes: { shape, dims }, cotangents: [dy] }) {
+    const repeats = (axis: number) => x.type.shape[dims.indexOf(axis)] !== shape[axis];
+    const summed = sumOver(
+      g,
+      dy!,
+      shape.map((_, axis) => axis).filter((axis) => !dims.includes(axis) || repeats(axis)),
+    );
+    // What is left are the axes of x in the order of the result, without those that were 1 and were repeated.
+    const left = dims.map((axis, i) => ({ axis, i })).filter(({ axis }) => !repeats(axis));
+    const order = [...left].sort((a, b) => a.axis - b.axis);
+    return {
+      x: reshaped(
+        g,
+        permuted(
+          g,
+          summed,
+          left.map((item) => order.indexOf(item)),
+        ),
+        x.type.shape,
+      ),
+    };
+  },
   evaluate({ x }, { dims }, [type]) {
     const { dtype, shape } = type!;
-    const y = allocateHostArray(dtype, concreteElementCount(type!));
+    const y = allocateLike(dtype, concreteElementCount(type!), x);
     const sourceStrides = rowMajorStrides(x.type.shape);
     const strides = shape.map(() => 0);
     dims.forEach((axis, i) => {

@@ -1,7 +1,7 @@
 import { attribute } from '../attribute.ts';
-import { allocateHostArray } from '../dtype.ts';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { concreteElementCount, formatType } from '../type.ts';
+import { allocateLike } from './evaluation/floats.ts';
 import { anyDType } from './operand-specs.ts';
 import { checkAxis, staticDim } from './shape-rules.ts';
 
@@ -26,8 +26,19 @@ export const concatenate: OpDefinition = defineOp('concatenate', {
       staticDim('concatenate', `axis ${axis} of rhs`, rhs.shape[axis]!);
     return [{ dtype: lhs.dtype, shape: lhs.shape.map((dim, i) => (i === axis ? total : dim)) }];
   },
+  gradient(g, { operands: { lhs, rhs }, attributes: { axis }, cotangents: [dy] }) {
+    const { shape } = dy!.type;
+    const middle = lhs.type.shape[axis] as number;
+    const part = (from: number, to: number) =>
+      g.op('slice', [dy!], {
+        start: shape.map((_, i) => (i === axis ? from : 0)),
+        limit: shape.map((dim, i) => (i === axis ? to : dim)),
+        stride: shape.map(() => 1),
+      });
+    return { lhs: part(0, middle), rhs: part(middle, middle + (rhs.type.shape[axis] as number)) };
+  },
   evaluate({ lhs, rhs }, { axis }, [type]) {
-    const y = allocateHostArray(type!.dtype, concreteElementCount(type!));
+    const y = allocateLike(type!.dtype, concreteElementCount(type!), lhs, rhs);
     const run = (shape: readonly number[]) => shape.slice(axis).reduce((product, dim) => product * dim, 1);
     const [left, right] = [run(lhs.type.shape), run(rhs.type.shape)];
     for (let at = 0, row = 0; at < y.length; at += left + right, row++) {

@@ -33,6 +33,8 @@ export const convert: OpDefinition = defineOp('convert', {
     }
     return [{ dtype: to, shape: x.shape }];
   },
+  // Straight through: rounding has no derivative of use.
+  gradient: (_, { cotangents: [dy] }) => ({ x: dy! }),
   evaluate({ x }, { to, saturate }, [type]) {
     if (isFloat(x.type.dtype) && isFloat(to)) {
       return [{ type: type!, data: encodeFloats(to, floatsOf(x), saturate) }];

@@ -1,8 +1,8 @@
 import { attribute } from '../attribute.ts';
-import { defineOp, type OpDefinition, typeError } from '../op.ts';
+import { defineOp, type OpDefinition, stopped, typeError } from '../op.ts';
 import { concreteElementCount } from '../type.ts';
 import { forEachBlockRun } from './evaluation/block-runs.ts';
-import { encodeFloats, floatsOf } from './evaluation/floats.ts';
+import { allocateFloats, encodeFloats, floatsOf } from './evaluation/floats.ts';
 import { fp8, scale } from './operand-specs.ts';
 import { blockedShape, checkShape } from './shape-rules.ts';
 
@@ -25,10 +25,11 @@ export const dequantize: OpDefinition = defineOp('dequantize', {
     return [{ dtype: to, shape: q.shape }];
   },
   flops: ({ q }) => concreteElementCount(q),
+  gradient: (_, { cotangents: [dx] }) => ({ q: dx!, scale: stopped }),
   evaluate({ q, scale }, { to, block }, [type]) {
     const codes = floatsOf(q);
     const scales = floatsOf(scale);
-    const values = new Float32Array(codes.length);
+    const values = allocateFloats(codes.length, codes);
     forEachBlockRun(q.type.shape, block, (start, length, index) => {
       const factor = scales[index]!;
       for (let i = start; i < start + length; i++) values[i] = codes[i]! * factor;

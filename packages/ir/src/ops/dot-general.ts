@@ -2,7 +2,9 @@ import { attribute } from '../attribute.ts';
 import { fp8DTypes } from '../dtype.ts';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { concreteElementCount, formatType, type TensorType } from '../type.ts';
+import { dotGradients } from './dot-gradient.ts';
 import { canonicalDot } from './evaluation/canonical-dot.ts';
+import { allocateFloats } from './evaluation/floats.ts';
 import { packRows } from './evaluation/pack-rows.ts';
 import { checkAxes, checkPromote, freeAxes } from './shape-rules.ts';
 
@@ -52,11 +54,16 @@ export const dotGeneral: OpDefinition = defineOp('dot_general', {
     return [{ dtype: 'f32', shape }];
   },
   flops: ({ lhs }, { lhs_contract }, [y]) => 2 * concreteElementCount(y!) * lhs.shape[lhs_contract[0]!]!,
+  gradient(g, { operands: { lhs, rhs }, attributes, cotangents: [dy] }) {
+    // What an FP8 number without its scale stands for is not known here.
+    if (fp8DTypes.includes(lhs.type.dtype)) return {};
+    return dotGradients(g, g.convert(lhs, 'f32'), g.convert(rhs, 'f32'), dy!, attributes, attributes.promote);
+  },
   evaluate({ lhs, rhs }, attributes, [type]) {
     const { lhs_contract: lc, rhs_contract: rc, lhs_batch: lb, rhs_batch: rb, promote } = attributes;
     const left = packRows(lhs, lb, lc[0]!);
     const right = packRows(rhs, rb, rc[0]!);
-    const y = new Float32Array(concreteElementCount(type!));
+    const y = allocateFloats(concreteElementCount(type!), lhs, rhs);
     for (let b = 0; b < left.batches; b++) canonicalDot(left, right, b, promote, undefined, y);
     return [{ type: type!, data: y }];
   },

@@ -1,8 +1,11 @@
 import { attribute } from '../attribute.ts';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { formatType } from '../type.ts';
+import { broadcastTo } from './body-steps.ts';
+import { allocateLike } from './evaluation/floats.ts';
+import { zerosLike } from './gradient-steps.ts';
 import { anyDType, i32 } from './operand-specs.ts';
-import { checkAxis, checkShape } from './shape-rules.ts';
+import { checkAxis, checkShape, staticDim } from './shape-rules.ts';
 
 export const dynamicUpdateSlice: OpDefinition = defineOp('dynamic_update_slice', {
   version: 1,
@@ -29,9 +32,26 @@ export const dynamicUpdateSlice: OpDefinition = defineOp('dynamic_update_slice',
     checkShape('dynamic_update_slice', 'start', start, operand.shape.slice(0, 1), 'one start per row of the batch');
     return [operand];
   },
+  gradient(g, { operands: { operand, update, start }, attributes: { axis }, cotangents: [dy] }) {
+    const [batch, tokens, length] = [update.type.shape[0]!, update.type.shape[axis]!, operand.type.shape[axis]!];
+    const shape = [batch, tokens];
+    const last = staticDim('dynamic_update_slice', 'its gradient: the updated axis', length) - 1;
+    const splat = (value: number) => g.constant(value, 'i32', shape);
+    const at = g.op('add', [broadcastTo(g, start, shape, [0]), g.op('iota', [], { dtype: 'i32', shape, axis: 1 })]);
+    const inside = g.op('maximum', [g.op('minimum', [at, splat(last)]), splat(0)]);
+    const written = g.op('compare', [at, inside], { direction: 'EQ' });
+    // gather puts the tokens where the axis was, after the axes before it.
+    const picked = g.op('gather', [dy!, inside], { axis, batch_dims: 1 });
+    const seen = broadcastTo(g, written, picked.type.shape, [0, axis]);
+    return {
+      operand: g.op('dynamic_update_slice', [dy!, zerosLike(g, update), start], { axis }),
+      update: g.op('select', [seen, picked, zerosLike(g, picked)]),
+    };
+  },
   evaluate({ operand, update, start }, { axis }) {
     const { shape } = operand.type;
-    const y = operand.data.slice();
+    const y = allocateLike(operand.type.dtype, operand.data.length, operand, update);
+    y.set(operand.data);
     const product = (dims: readonly number[]) => dims.reduce((total, dim) => total * dim, 1);
     const inner = product(shape.slice(axis + 1));
     const middle = product(shape.slice(1, axis));

@@ -31,6 +31,7 @@ import { select } from './select.ts';
 import { silu } from './silu.ts';
 import { slice } from './slice.ts';
 import { logSoftmax, softmax } from './softmax.ts';
+import { stopGradient } from './stop-gradient.ts';
 import { swiglu } from './swiglu.ts';
 import { transpose } from './transpose.ts';
 
@@ -48,6 +49,7 @@ const composites: readonly OpDefinition[] = [
   ...[softmax, logSoftmax, logSoftmaxGather],
   ...[silu, swiglu, rmsNorm, rope, biasAdd],
   ...[attention, dynamicQuantize],
+  stopGradient,
   adamwStep,
 ];
 

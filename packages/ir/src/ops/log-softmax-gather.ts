@@ -1,4 +1,6 @@
 import { defineOp, type OpDefinition } from '../op.ts';
+import { broadcastTo, splatLike } from './body-steps.ts';
+import { zerosLike } from './gradient-steps.ts';
 import { f32, i32 } from './operand-specs.ts';
 import { checkAxis, checkShape } from './shape-rules.ts';
 
@@ -18,6 +20,17 @@ export const logSoftmaxGather: OpDefinition = defineOp('log_softmax_gather', {
     const axis = x.type.shape.length - 1;
     const logprobs = g.op('log_softmax', [x], { axis });
     return [g.op('gather', [logprobs, targets], { axis, batch_dims: axis })];
+  },
+  /** (1 at the target - softmax(x)) * dy */
+  gradient(g, { operands: { x, targets }, cotangents: [dy] }) {
+    const { shape } = x.type;
+    const axis = shape.length - 1;
+    const rows = shape.slice(0, -1).map((_, i) => i);
+    const target = broadcastTo(g, targets, shape, rows);
+    const hit = g.op('compare', [g.op('iota', [], { dtype: 'i32', shape, axis }), target], { direction: 'EQ' });
+    const oneHot = g.op('select', [hit, splatLike(g, 1, x), zerosLike(g, x)]);
+    const error = g.op('subtract', [oneHot, g.op('softmax', [x], { axis })]);
+    return { x: g.op('multiply', [error, broadcastTo(g, dy!, shape, rows)]) };
   },
   flops: ({ x }) => 5 * x.shape.reduce((product, dim) => product * dim, 1),
 });

@@ -1,10 +1,9 @@
-import { floatFormats } from '@quaver/numerics';
 import { attribute } from '../attribute.ts';
 import { fp8DTypes } from '../dtype.ts';
-import { defineOp, type OpDefinition, typeError } from '../op.ts';
+import { defineOp, type OpDefinition, stopped, typeError } from '../op.ts';
 import { concreteElementCount } from '../type.ts';
 import { forEachBlockRun } from './evaluation/block-runs.ts';
-import { floatsOf } from './evaluation/floats.ts';
+import { allocateFloats, encodeFloats, floatsOf } from './evaluation/floats.ts';
 import { highPrecision, scale } from './operand-specs.ts';
 import { blockedShape, checkShape } from './shape-rules.ts';
 
@@ -27,16 +26,15 @@ export const quantize: OpDefinition = defineOp('quantize', {
     return [{ dtype: to, shape: x.shape }];
   },
   flops: ({ x }) => concreteElementCount(x),
+  gradient: (_, { cotangents: [dq] }) => ({ x: dq!, scale: stopped }),
   evaluate({ x, scale }, { to, block, saturate }, [type]) {
     const values = floatsOf(x);
     const scales = floatsOf(scale);
-    const scaled = new Float32Array(values.length);
+    const scaled = allocateFloats(values.length, values);
     forEachBlockRun(x.type.shape, block, (start, length, index) => {
       const divisor = scales[index]!;
       for (let i = start; i < start + length; i++) scaled[i] = values[i]! / divisor;
     });
-    const codes = new Uint8Array(values.length);
-    floatFormats[to as 'f8e4m3fn' | 'f8e5m2'].encodeInto(scaled, codes, saturate);
-    return [{ type: type!, data: codes }];
+    return [{ type: type!, data: encodeFloats(to, scaled, saturate) }];
   },
 });

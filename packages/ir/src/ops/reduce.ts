@@ -1,8 +1,12 @@
 import { canonicalSum } from '@quaver/numerics';
 import { attribute } from '../attribute.ts';
+import type { Value } from '../module.ts';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { concreteElementCount, type HostTensor } from '../type.ts';
+import { broadcastTo, splatLike } from './body-steps.ts';
+import { allocateFloats, type Floats } from './evaluation/floats.ts';
 import { copyStrided, rowMajorStrides } from './evaluation/strided.ts';
+import { reshaped, sumOver, where, zerosLike } from './gradient-steps.ts';
 import { f32 } from './operand-specs.ts';
 import { checkAxes, freeAxes } from './shape-rules.ts';
 
@@ -33,8 +37,19 @@ export const reduce: OpDefinition = defineOp('reduce', {
     return [{ dtype: 'f32', shape }];
   },
   flops: ({ x }) => concreteElementCount({ dtype: 'f32', shape: x.shape }),
+  gradient(g, { operands: { x }, attributes: { kind, axes, keep }, results: [y], cotangents: [dy] }) {
+    const { shape } = x.type;
+    const kept = shape.map((_, axis) => axis).filter((axis) => keep || !axes.includes(axis));
+    const spread = (value: Value) => broadcastTo(g, value, shape, kept);
+    if (kind === 'sum') return { x: spread(dy!) };
+    // Elements that are the extreme share the gradient.
+    const one = splatLike(g, 1, x);
+    const ties = where(g, [x, 'EQ', spread(y!)], one, zerosLike(g, x));
+    const count = reshaped(g, sumOver(g, ties, axes), y!.type.shape);
+    return { x: g.op('multiply', [ties, spread(g.op('divide', [dy!, count]))]) };
+  },
   evaluate({ x }, { kind, axes }, [type]) {
-    const y = new Float32Array(concreteElementCount(type!));
+    const y = allocateFloats(concreteElementCount(type!), x);
     if (kind === 'sum') sumAxis(x, axes[0]!, y);
     else {
       const rows = reducedAxesLast(x, axes);
@@ -46,21 +61,29 @@ export const reduce: OpDefinition = defineOp('reduce', {
   },
 });
 
-function sumAxis(x: HostTensor, axis: number, y: Float32Array): void {
+function sumAxis(x: HostTensor, axis: number, y: Floats): void {
   const { shape } = x.type;
   const length = shape[axis]!;
   const inner = shape.slice(axis + 1).reduce((product, dim) => product * dim, 1);
-  const data = x.data as Float32Array;
+  const data = x.data as Floats;
   for (let i = 0; i < y.length; i++) {
     const outer = Math.floor(i / inner);
-    y[i] = canonicalSum(data, outer * length * inner + (i % inner), length, inner);
+    const start = outer * length * inner + (i % inner);
+    y[i] =
+      data instanceof Float64Array ? realSum(data, start, length, inner) : canonicalSum(data, start, length, inner);
   }
 }
 
-function reducedAxesLast(x: HostTensor, axes: readonly number[]): Float32Array {
+function realSum(x: Float64Array, start: number, length: number, stride: number): number {
+  let sum = 0;
+  for (let i = 0; i < length; i++) sum += x[start + i * stride]!;
+  return sum;
+}
+
+function reducedAxesLast(x: HostTensor, axes: readonly number[]): Floats {
   const { shape } = x.type;
   const order = [...freeAxes(shape.length, axes), ...axes];
-  const rows = new Float32Array(x.data.length);
+  const rows = allocateFloats(x.data.length, x);
   const strides = rowMajorStrides(shape);
   copyStrided(
     x.data,
@@ -72,13 +95,13 @@ function reducedAxesLast(x: HostTensor, axes: readonly number[]): Float32Array {
   return rows;
 }
 
-function maxOf(x: Float32Array, start: number, length: number): number {
+function maxOf(x: Floats, start: number, length: number): number {
   let best = Number.NEGATIVE_INFINITY;
   for (let i = start; i < start + length; i++) best = Math.max(best, x[i]!);
   return best;
 }
 
-function minOf(x: Float32Array, start: number, length: number): number {
+function minOf(x: Floats, start: number, length: number): number {
   let best = Number.POSITIVE_INFINITY;
   for (let i = start; i < start + length; i++) best = Math.min(best, x[i]!);
   return best;

@@ -2,6 +2,7 @@ import { attribute } from '../attribute.ts';
 import { multiplyDims } from '../dim.ts';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { elementCount, formatType } from '../type.ts';
+import { reshaped } from './gradient-steps.ts';
 import { anyDType } from './operand-specs.ts';
 
 export const reshape: OpDefinition = defineOp('reshape', {
@@ -17,5 +18,6 @@ export const reshape: OpDefinition = defineOp('reshape', {
     }
     return [{ dtype: x.dtype, shape }];
   },
+  gradient: (g, { operands: { x }, cotangents: [dy] }) => ({ x: reshaped(g, dy!, x.type.shape) }),
   evaluate: ({ x }, _, [type]) => [{ type: type!, data: x.data }],
 });

@@ -1,7 +1,7 @@
 import type { GraphBuilder } from '../builder.ts';
 import type { Dim } from '../dim.ts';
 import type { Value } from '../module.ts';
-import { defineOp, type OpDefinition, typeError } from '../op.ts';
+import { defineOp, type OpDefinition, stopped, typeError } from '../op.ts';
 import { formatType } from '../type.ts';
 import { broadcastTo } from './body-steps.ts';
 import { f32, i32 } from './operand-specs.ts';
@@ -49,6 +49,12 @@ export const rope: OpDefinition = defineOp('rope', {
     if (depth === 2 * half) return [rotated];
     return [g.op('concatenate', [rotated, columns(2 * half, depth)], { axis: 3 })];
   },
+  /** The rotation back. The tables are data, not weights. */
+  gradient: (g, { operands: { cos, sin, position }, cotangents: [dy] }) => ({
+    x: g.op('rope', [dy!, cos, g.op('negate', [sin]), position]),
+    cos: stopped,
+    sin: stopped,
+  }),
   flops: ({ x }) => 3 * x.shape.reduce((product, dim) => product * dim, 1),
 });
 

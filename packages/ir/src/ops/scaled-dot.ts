@@ -1,7 +1,12 @@
 import { attribute } from '../attribute.ts';
-import { defineOp, type OpDefinition, typeError } from '../op.ts';
+import type { GraphBuilder } from '../builder.ts';
+import { fp8DTypes } from '../dtype.ts';
+import type { Value } from '../module.ts';
+import { defineOp, type OpDefinition, stopped, typeError } from '../op.ts';
 import { concreteElementCount, formatType, type TensorType } from '../type.ts';
+import { dotGradients } from './dot-gradient.ts';
 import { canonicalDot } from './evaluation/canonical-dot.ts';
+import { allocateFloats } from './evaluation/floats.ts';
 import { packRows } from './evaluation/pack-rows.ts';
 import { segmentScales } from './evaluation/segment-scales.ts';
 import { fp8OrBf16, scale } from './operand-specs.ts';
@@ -34,6 +39,12 @@ function checkScale(
     expected,
     `one scale per block of ${side}, ${formatType(operand)}`,
   );
+}
+
+/** The f32 numbers that an operand stands for. */
+function meaning(g: GraphBuilder, x: Value, xScale: Value | undefined, block: readonly number[]): Value {
+  const isFp8 = fp8DTypes.includes(x.type.dtype);
+  return xScale && isFp8 ? g.op('dequantize', [x, xScale], { to: 'f32', block }) : g.convert(x, 'f32');
 }
 
 export const scaledDot: OpDefinition = defineOp('scaled_dot', {
@@ -92,11 +103,18 @@ export const scaledDot: OpDefinition = defineOp('scaled_dot', {
     return [{ dtype: 'f32', shape }];
   },
   flops: ({ lhs }, { lhs_contract }, [y]) => 2 * concreteElementCount(y!) * lhs.shape[lhs_contract[0]!]!,
+  gradient(g, { operands, attributes, cotangents: [dy] }) {
+    const { lhs_contract, rhs_contract, lhs_block, rhs_block, promote } = attributes;
+    const axes = { lhs_contract, rhs_contract, lhs_batch: [], rhs_batch: [] };
+    const lhs = meaning(g, operands.lhs, operands.lhs_scale, lhs_block);
+    const rhs = meaning(g, operands.rhs, operands.rhs_scale, rhs_block);
+    return { ...dotGradients(g, lhs, rhs, dy!, axes, promote), lhs_scale: stopped, rhs_scale: stopped };
+  },
   evaluate(operands, attributes, [type]) {
     const { lhs, rhs, lhs_scale: leftScale, rhs_scale: rightScale } = operands;
     const { lhs_contract: lc, rhs_contract: rc, lhs_block: leftBlock, rhs_block: rightBlock, promote } = attributes;
     const segment = segmentLength(promote, leftBlock[lc[0]!], rightBlock[rc[0]!]);
-    const y = new Float32Array(concreteElementCount(type!));
+    const y = allocateFloats(concreteElementCount(type!), lhs, rhs);
     const scales = {
       left: leftScale && segmentScales(leftScale, leftBlock, lhs.type.shape, lc[0]!, segment),
       right: rightScale && segmentScales(rightScale, rightBlock, rhs.type.shape, rc[0]!, segment),

@@ -1,6 +1,7 @@
 import { QuaverError } from '@quaver/numerics';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { concreteElementCount, formatType } from '../type.ts';
+import { allocateFloats } from './evaluation/floats.ts';
 import { f32, i32 } from './operand-specs.ts';
 
 export const scatterAdd: OpDefinition = defineOp('scatter_add', {
@@ -22,10 +23,15 @@ export const scatterAdd: OpDefinition = defineOp('scatter_add', {
     );
   },
   flops: ({ updates }) => concreteElementCount(updates),
+  gradient: (g, { operands: { indices }, cotangents: [dy] }) => ({
+    operand: dy!,
+    updates: g.op('gather', [dy!, indices], { axis: 0 }),
+  }),
   evaluate({ operand, indices, updates }, _, [type]) {
     const [rows, ...rest] = operand.type.shape as readonly [number, ...number[]];
     const width = rest.reduce((product, dim) => product * dim, 1);
-    const y = (operand.data as Float32Array).slice();
+    const y = allocateFloats(operand.data.length, operand, updates);
+    y.set(operand.data);
     for (let i = 0; i < indices.data.length; i++) {
       const index = indices.data[i]!;
       if (!(index >= 0 && index < rows)) {

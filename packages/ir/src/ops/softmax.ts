@@ -20,6 +20,11 @@ export const softmax: OpDefinition = defineOp('softmax', {
     const { exps, sum } = shiftedExps(g, x, axis);
     return [g.op('divide', [exps, sum])];
   },
+  /** y * (dy - sum(dy * y)) */
+  gradient(g, { attributes: { axis }, results: [y], cotangents: [dy] }) {
+    const weighted = reduceAndSpread(g, g.op('multiply', [dy!, y!]), 'sum', axis);
+    return { x: g.op('multiply', [y!, g.op('subtract', [dy!, weighted])]) };
+  },
   flops: ({ x }) => 5 * x.shape.reduce((product, dim) => product * dim, 1),
 });
 
@@ -36,6 +41,11 @@ export const logSoftmax: OpDefinition = defineOp('log_softmax', {
   body(g, { x }, { axis }) {
     const { shifted, sum } = shiftedExps(g, x, axis);
     return [g.op('subtract', [shifted, g.op('log', [sum])])];
+  },
+  /** dy - exp(y) * sum(dy) */
+  gradient(g, { attributes: { axis }, results: [y], cotangents: [dy] }) {
+    const total = reduceAndSpread(g, dy!, 'sum', axis);
+    return { x: g.op('subtract', [dy!, g.op('multiply', [g.op('exp', [y!]), total])]) };
   },
   flops: ({ x }) => 5 * x.shape.reduce((product, dim) => product * dim, 1),
 });

@@ -1,8 +1,9 @@
 import { attribute } from '../attribute.ts';
-import { allocateHostArray } from '../dtype.ts';
 import { defineOp, type OpDefinition, typeError } from '../op.ts';
 import { formatType } from '../type.ts';
+import { allocateLike } from './evaluation/floats.ts';
 import { copyStrided, rowMajorStrides } from './evaluation/strided.ts';
+import { unpermuted } from './gradient-steps.ts';
 import { anyDType } from './operand-specs.ts';
 import { checkAxes } from './shape-rules.ts';
 
@@ -23,8 +24,9 @@ export const transpose: OpDefinition = defineOp('transpose', {
     checkAxes('transpose', 'permutation', permutation, x.shape.length);
     return [{ dtype: x.dtype, shape: permutation.map((axis) => x.shape[axis]!) }];
   },
+  gradient: (g, { attributes: { permutation }, cotangents: [dy] }) => ({ x: unpermuted(g, dy!, permutation) }),
   evaluate({ x }, { permutation }, [type]) {
-    const y = allocateHostArray(x.type.dtype, x.data.length);
+    const y = allocateLike(x.type.dtype, x.data.length, x);
     const strides = rowMajorStrides(x.type.shape);
     copyStrided(
       x.data,

@@ -3,12 +3,13 @@
  * elements; a finished partial sum is multiplied by its scales, if any, and added to the output. Four outputs are
  * computed side by side so that their additions overlap; no output's order depends on that.
  */
+import type { Floats } from './floats.ts';
 import type { PackedRows } from './pack-rows.ts';
 
 /** Scales by row and segment, `[rows][segments]`; a missing side is 1. */
 export interface DotScales {
-  readonly left: Float32Array | undefined;
-  readonly right: Float32Array | undefined;
+  readonly left: Floats | undefined;
+  readonly right: Floats | undefined;
 }
 
 const fround = Math.fround;
@@ -20,12 +21,16 @@ export function canonicalDot(
   batch: number,
   segment: number,
   scales: DotScales | undefined,
-  y: Float32Array,
+  y: Floats,
 ): void {
   const { rows, k } = left;
   const columns = right.rows;
   const a = left.data;
   const b = right.data;
+  if (!(a instanceof Float32Array && b instanceof Float32Array)) {
+    realDot(left, right, batch, segment, scales, y);
+    return;
+  }
   const rightBase = batch * columns * k;
   const base = batch * rows * columns;
   const segments = Math.ceil(k / segment);
@@ -50,6 +55,30 @@ export function canonicalDot(
         const sum = dotOfOne(a, aRow, b, b0, s * segment, Math.min(k, (s + 1) * segment));
         y[out + column]! += scaled ? fround(sum * scaleOf(scales!, row, column, s, segments)) : sum;
       }
+    }
+  }
+}
+
+/** The same of real numbers: nothing is rounded to f32. */
+function realDot(
+  { data: a, rows, k }: PackedRows,
+  { data: b, rows: columns }: PackedRows,
+  batch: number,
+  segment: number,
+  scales: DotScales | undefined,
+  y: Floats,
+): void {
+  const segments = Math.ceil(k / segment);
+  const factor = (scale: Floats | undefined, row: number, s: number) => scale?.[row * segments + s] ?? 1;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      let sum = 0;
+      for (let i = 0; i < k; i++) {
+        const s = Math.floor(i / segment);
+        const scale = factor(scales?.left, row, s) * factor(scales?.right, column, s);
+        sum += scale * a[(batch * rows + row) * k + i]! * b[(batch * columns + column) * k + i]!;
+      }
+      y[(batch * rows + row) * columns + column] = sum;
     }
   }
 }

@@ -1,11 +1,11 @@
 import { BF16_OPERAND_MIN } from '@quaver/numerics';
 import type { HostTensor } from '../../type.ts';
-import { floatsOf } from './floats.ts';
+import { allocateFloats, type Floats, floatsOf } from './floats.ts';
 import { copyStrided, rowMajorStrides } from './strided.ts';
 
 /** A dot operand as f32, `[batches][rows][k]`, with k contiguous. Free axes are flattened into rows in their order. */
 export interface PackedRows {
-  readonly data: Float32Array;
+  readonly data: Floats;
   readonly batches: number;
   readonly rows: number;
   readonly k: number;
@@ -19,9 +19,9 @@ export function packRows(operand: HostTensor, batch: readonly number[], contract
   const product = (axes: readonly number[]) => axes.reduce((total, axis) => total * shape[axis]!, 1);
   const size = { batches: product(batch), rows: product(free), k: shape[contract]! };
   const values = floatsOf(operand);
-  if (dtype === 'bf16') flushTiny(values);
+  if (dtype === 'bf16' && values instanceof Float32Array) flushTiny(values);
   if (order.every((axis, i) => axis === i)) return { data: values, ...size };
-  const data = new Float32Array(values.length);
+  const data = allocateFloats(values.length, values);
   const strides = rowMajorStrides(shape);
   copyStrided(
     values,

@@ -1,6 +1,6 @@
 import type { HostTensor } from '../../type.ts';
 import { blockCounts } from './block-runs.ts';
-import { floatsOf } from './floats.ts';
+import { allocateFloats, type Floats, floatsOf } from './floats.ts';
 import { rowMajorStrides } from './strided.ts';
 
 /**
@@ -13,13 +13,13 @@ export function segmentScales(
   shape: readonly number[],
   contract: number,
   segment: number,
-): Float32Array {
+): Floats {
   const values = floatsOf(scale);
   const strides = rowMajorStrides(blockCounts(shape, block));
   const free = shape.map((_, axis) => axis).filter((axis) => axis !== contract);
   const rows = free.reduce((product, axis) => product * shape[axis]!, 1);
   const segments = Math.ceil(shape[contract]! / segment);
-  const result = new Float32Array(rows * segments);
+  const result = allocateFloats(rows * segments, scale);
   const kBlock = block[contract]!;
   for (let row = 0; row < rows; row++) {
     let base = 0;
