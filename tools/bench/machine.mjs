@@ -1,7 +1,9 @@
 /** @file The machine that was measured, by name. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { cpuPlugin } from '../../packages/executor-cpu/dist/index.js';
+import { root } from '../process.mjs';
 import { peerVersions } from './peers.mjs';
 import { loadRoofline } from './roofline.mjs';
 
@@ -18,10 +20,18 @@ function lastLevelCache() {
   return Number(count) * { '': 1, K: 2 ** 10, M: 2 ** 20 }[unit];
 }
 
+/** With family and model where the system tells: names in virtual machines leave them out. */
+function processorName(name) {
+  if (!existsSync('/proc/cpuinfo')) return name;
+  const text = readFileSync('/proc/cpuinfo', 'utf8');
+  const [family, model] = ['cpu family', 'model'].map((key) => new RegExp(`^${key}\\s*: (\\d+)`, 'm').exec(text)?.[1]);
+  return family && model ? `${name} (family ${family}, model ${model})` : name;
+}
+
 export async function describeMachine() {
   const cpus = os.cpus();
   return {
-    cpu: cpus[0].model,
+    cpu: processorName(cpus[0].model),
     cores: os.availableParallelism(),
     isa: loadRoofline().isa,
     memory_bytes: os.totalmem(),
@@ -29,6 +39,7 @@ export async function describeMachine() {
     os: osName(),
     arch: process.arch,
     node: process.version,
+    commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
     date: new Date().toISOString().slice(0, 10),
     load_average: os.loadavg()[0],
     devices: (await cpuPlugin.listDevices()).map(({ id, name, details }) => ({ id, name, ...details })),

@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from '../process.mjs';
+import { explain } from './explain.mjs';
 import { plot } from './plot.mjs';
 
 function figure(value, unit) {
@@ -31,43 +32,6 @@ export function table(results) {
   ];
 }
 
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-
-/** What the numbers beside a line say about it. */
-function explain({ value, unit, peer_value: peerValue, details, binds }) {
-  const { ours = {}, peer = {}, read_gbs: read, perplexity, perplexity_bf16: baseline } = details;
-  const parts = [];
-  if (read && ours.parameter_bytes) {
-    const of = (rate, bytes) => `${((rate * bytes) / 1e9).toFixed(1)} GB/s of weights`;
-    parts.push(`we read at most ${of(value, ours.parameter_bytes)} (${megabytes(ours.parameter_bytes)} a token)`);
-    const theirs = peer.parameter_bytes ?? peer.file_bytes;
-    if (theirs) parts.push(`the peer ${of(peerValue, theirs)} (${megabytes(theirs)})`);
-    parts.push(`the memory gives ${read.toFixed(1)} GB/s`);
-  }
-  const limits = ours.last_measured_limits;
-  if (limits) {
-    const known = [
-      [limits.fma_gflops, 'GFLOP/s of f32 FMA'],
-      [limits.bf16_gflops, 'GFLOP/s of vdpbf16ps'],
-      [limits.read_gbs, 'GB/s read'],
-    ];
-    const shown = known.filter(([amount]) => amount > 0).map(([amount, what]) => `${amount.toFixed(0)} ${what}`);
-    parts.push(`limits: ${shown.join(', ')}`);
-  }
-  if (perplexity) {
-    parts.push(
-      `perplexity ${perplexity.toFixed(2)}, BF16 ${baseline.toFixed(2)} (${(perplexity / baseline).toFixed(4)})`,
-    );
-  }
-  if (unit === 'bytes')
-    parts.push(`${megabytes(ours.rss_before_loading)} before loading, peak ${megabytes(ours.rss_peak)}`);
-  if (peer.parameter_bytes && !read) {
-    parts.push(`parameters ${megabytes(ours.parameter_bytes)} against ${megabytes(peer.parameter_bytes)}`);
-  }
-  if (binds) parts.push(binds);
-  return parts.join('; ');
-}
-
 function machineLines({
   cpu,
   cores,
@@ -75,13 +39,14 @@ function machineLines({
   memory_bytes: memory,
   last_level_cache_bytes: cache,
   os,
+  commit,
   arch,
   node,
   date,
   ...rest
 }) {
   return [
-    `- **Machine**: ${cpu}, ${cores} cores, ${isa}${cache ? `, ${(cache / 2 ** 20).toFixed(0)} MiB of last-level cache (as the system reports it)` : ''}, ${(memory / 2 ** 30).toFixed(0)} GiB memory; ${os}, ${arch}; Node ${node.slice(1)}; ${date}; load average before the first line ${rest.load_average.toFixed(2)}`,
+    `- **Machine**: ${cpu}, ${cores} cores, ${isa}${cache ? `, ${(cache / 2 ** 20).toFixed(0)} MiB of last-level cache (as the system reports it)` : ''}, ${(memory / 2 ** 30).toFixed(0)} GiB memory; ${os}, ${arch}; Node ${node.slice(1)}; ${date}, commit ${commit}; load average before the first line ${rest.load_average.toFixed(2)}`,
     `- **Devices**: ${rest.devices.map(({ id, name }) => `\`${id}\` (${name})`).join(', ')}`,
     `- **Peers**: ${Object.entries(rest.peers)
       .map(([name, version]) => `${name} ${version}`)
@@ -109,11 +74,13 @@ function write(name, text) {
 /** Links to the runs on other machines that are kept beside the newest one. */
 function otherMachines() {
   const folder = path.join(root, 'docs/benchmarks');
+  mkdirSync(folder, { recursive: true });
   const pages = readdirSync(folder).filter((name) => name.endsWith('.md'));
-  return pages.sort().map((name) => {
+  const links = pages.sort().map((name) => {
     const title = /^# (.*)$/m.exec(readFileSync(path.join(folder, name), 'utf8'))?.[1] ?? name;
     return `- [${title}](benchmarks/${name})`;
   });
+  return links.length > 0 ? ['## Other machines', ...links, ''] : [];
 }
 
 /** Writes docs/benchmarks.md and the plots; the files. */
@@ -128,14 +95,16 @@ export function writeDocs({ machine, results, failures = [] }) {
     shown.push(`| ${texts.xTitle} | ms |`, '|---:|---:|', ...points.map(([x, y]) => `| ${x} | ${y.toFixed(2)} |`), '');
   }
   const count = (met) => results.filter((result) => result.met === met).length;
-  const explained = results.map((result) => [result, explain(result)]).filter(([, text]) => text !== '');
+  const explained = results.map((result) => [result, explain(result, results)]).filter(([, text]) => text !== '');
+  const silent = results.find(({ id, met }) => met === false && !explained.some(([result]) => result.id === id));
+  if (silent) throw new Error(`the line ${silent.id} missed its target, and nothing says what binds`);
   const text = [
     '# Benchmarks',
     '',
     'Written by `npm run bench -- --write-docs`; do not edit. Every figure is the median of runs in which we and the peer take',
-    'turns, each in a process of its own, with the same weights, prompts, sampling and number of threads. The ratio is ours to the',
-    "peer's. Limits (memory bandwidth, peak of multiply-adds) are measured in the same run, in the process of what they are",
-    'compared with.',
+    'turns, each in a process of its own, with the same weights, prompts, sampling and number of threads (lines with one run have',
+    "none to take turns with). The ratio is ours to the peer's. Limits (memory bandwidth, peak of multiply-adds) are measured in the",
+    'same run, in the process of what they are compared with.',
     '',
     ...machineLines(machine),
     '',
@@ -153,9 +122,7 @@ export function writeDocs({ machine, results, failures = [] }) {
     ...explained.map(([{ id, met }, words]) => `- \`${id}\`${met === false ? ' (missed)' : ''}: ${words}`),
     '',
     ...(shown.length ? ['## Growth', '', ...shown] : []),
-    '## Other machines',
     ...otherMachines(),
-    '',
     '## Run it again',
     '```',
     'npm run bench                                  # all lines; installs the peers into tools/bench/peers the first time',

@@ -86,7 +86,37 @@ test('an executor that never answers again is given up after three cases', async
   expect(opened).toBe(3);
 });
 
-test.each([undefined, {}, { ok: false }, Promise.resolve({ ok: true })])(
+test('known silence in the skip list gives up nobody', async () => {
+  const stuck = faulty((real) => ({
+    compile(fn, signal) {
+      const hangs = fn.nodes.some(({ op }) => op === 'amax');
+      return hangs ? new Promise(() => undefined) : real.compile(fn, signal);
+    },
+  }));
+  const options = { ...only('max'), caseTimeoutMs: 50, skipList: { 'amax/*': 'never answers' } };
+  const { skipped, cases } = await runConformance(stuck, options);
+  expect(skipped).toBeGreaterThan(3);
+  expect(cases.filter(({ op, status }) => op === 'maximum' && status !== 'passed')).toEqual([]);
+});
+
+test('an executor that does not open again, or does not end, keeps nobody waiting', async () => {
+  let opened = 0;
+  const closed = faulty((real) => {
+    opened++;
+    if (opened > 1) throw new Error('gone');
+    return { wait: () => new Promise(() => undefined), [Symbol.asyncDispose]: () => new Promise(() => real) };
+  });
+  const hanging = { ...closed, open: () => (opened === 0 ? closed.open() : new Promise<never>(() => undefined)) };
+  const report = await runConformance(hanging, { ...only('silu'), caseTimeoutMs: 50 });
+  expect(report.failed).toBe(report.cases.length);
+});
+
+test.each([0, -1, Number.NaN, 2 ** 31])('a time of %d ms for a case is refused', async (caseTimeoutMs) => {
+  const refused = runConformance(referencePlugin(), { ...only('silu'), caseTimeoutMs });
+  await expect(refused).rejects.toMatchObject({ code: 'conformance-timeout' });
+});
+
+test.each([undefined, {}, 1n, { ok: true }, { ok: false, code: 'no' }, Promise.resolve({ ok: true })])(
   'supports() that answers %o fails the case and says so',
   async (answer) => {
     const report = await runConformance(

@@ -108,7 +108,7 @@ struct Kernels {
   size_t (*staged_bytes)(Format a, Format w, uint32_t m, uint32_t k);
   /** Brings the rows [row0, row1) of a[m, k] into the form that products with weights of format `w` read. */
   void (*stage_activations)(const Matrix& a, Format w, void* staged, uint32_t row0, uint32_t row1);
-  /** Rows that go through a panel together: blocks of them are nearly equal, so that none is left with a few rows. */
+  /** Rows that go through a panel together: blocks of nearly equal size, multiples of six. */
   uint32_t (*gemm_row_block)(const Gemm&);
   /** Bytes of scratch of one thread. */
   size_t (*gemm_scratch_bytes)(const Gemm&);

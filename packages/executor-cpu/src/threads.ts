@@ -13,7 +13,8 @@ export function chooseThreads(option: number | undefined): number {
   if (option === undefined && named !== undefined && named !== '') {
     return checked(Number(named), `QUAVER_THREADS is '${named}'`);
   }
-  if (option !== undefined) return checked(option, `threads is ${JSON.stringify(option)}`);
+  if (option !== undefined)
+    return checked(option, `threads is ${typeof option === 'string' ? `'${option}'` : String(option)}`);
   return processors();
 }
 

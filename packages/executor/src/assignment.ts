@@ -26,12 +26,27 @@ export function nodeView(node: Node): NodeView {
  * @throws QuaverError `executor-plugin-invalid`
  */
 export function supportOf(executor: Pick<Executor, 'supports'>, node: Node): Support {
-  const support: Support | undefined = executor.supports(nodeView(node));
-  if (support?.ok === true || (support?.ok === false && typeof support.code === 'string')) return support;
-  throw new QuaverError('executor-plugin-invalid', `supports() answered ${JSON.stringify(support)} for ${node.op}`, {
-    hint: 'Expected { ok: true, native } or { ok: false, code, reason }; it must not be a promise.',
+  const support: unknown = executor.supports(nodeView(node));
+  if (isSupport(support)) return support;
+  throw new QuaverError('executor-plugin-invalid', `supports() answered ${describe(support)} for ${node.op}`, {
+    hint: 'Expected { ok: true, native } or { ok: false, code, reason }, and no promise.',
     where: { op: node.op },
   });
+}
+
+function isSupport(value: unknown): value is Support {
+  if (typeof value !== 'object' || value === null) return false;
+  const { ok, native, code, reason } = value as Record<string, unknown>;
+  return ok === true
+    ? typeof native === 'boolean'
+    : ok === false && typeof code === 'string' && typeof reason === 'string';
+}
+
+/** In a few words, whatever it is. */
+function describe(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value);
+  if ('then' in value) return 'a promise';
+  return `an object with ${Object.keys(value).join(', ') || 'no properties'}`;
 }
 
 /** Asks the executor about every node. */

@@ -100,8 +100,9 @@ export interface Executor extends AsyncDisposable {
   upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void>;
   download(buffer: DeviceBuffer): Promise<Uint8Array>;
   /**
-   * What `download` would give, without a copy: memory of the executor, only to be read, and only before control returns to
-   * the event loop. Undefined for buffers that the host cannot see; executors that have none that it can leave this out.
+   * What `download` would give, without a copy: memory of the executor (shared memory, perhaps), only to be read, and only
+   * before the next call of the executor or the event loop. Undefined for buffers that the host cannot see; executors
+   * without such buffers leave this out.
    */
   view?(buffer: DeviceBuffer): Uint8Array | undefined;
   /** Queues a run. `signal` stops it between nodes; states are then undefined until they are written again. */

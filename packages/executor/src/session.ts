@@ -16,6 +16,7 @@ import {
   type Module,
   type OpRegistry,
   planMemory,
+  type Value,
   viewHostArray,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
@@ -141,16 +142,20 @@ export class Session implements AsyncDisposable {
 
   /**
    * Calls a function as `run` does, and gives what `read` makes of its outputs. They are not copied where the executor lets
-   * the host see them: `read` must not change them, and they are gone when it returns.
-   * @throws what `run` and `read` throw
+   * the host see them: `read` must neither change them nor call the executor, and they are gone when it returns.
+   * @throws what `run` and `read` throw; TypeError when `read` gives a promise
    */
   async runAndRead<R>(
     name: string,
-    inputs: Readonly<Record<string, HostTensor>>,
-    options: RunOptions,
+    inputs: Readonly<Record<string, HostTensor>> | undefined,
+    options: RunOptions | undefined,
     read: (outputs: Record<string, HostTensor>) => R,
   ): Promise<R> {
-    return this.#call(name, inputs, options, (fn, bindings, outputs) => this.#read(fn, bindings, outputs, read));
+    return this.#call(name, inputs ?? {}, options ?? {}, async (fn, bindings, outputs) => {
+      const result: R = read(await this.#see(fn, bindings, outputs));
+      if (typeof (result as Partial<PromiseLike<unknown>> | undefined)?.then !== 'function') return result;
+      throw new TypeError('runAndRead: what reads the outputs gave a promise; they are gone when it returns');
+    });
   }
 
   async #call<R>(
@@ -248,22 +253,17 @@ export class Session implements AsyncDisposable {
     return results;
   }
 
-  async #read<R>(
-    fn: GraphFunction,
-    bindings: Bindings,
-    wanted: readonly string[],
-    read: (outputs: Record<string, HostTensor>) => R,
-  ): Promise<R> {
+  /** Like a download, in place where that is possible. */
+  async #see(fn: GraphFunction, bindings: Bindings, wanted: readonly string[]): Promise<Record<string, HostTensor>> {
     const { executor } = this;
-    const seen = (name: string) => executor.view?.(bindings.outputs[name]!);
-    const hidden = wanted.filter((name) => seen(name) === undefined);
-    const results = await this.#download(fn, bindings, hidden);
-    for (const { name, value } of fn.outputs) {
-      if (!wanted.includes(name) || hidden.includes(name)) continue;
-      const type = bindType(value.type, bindings.symbols);
-      results[name] = { type, data: viewHostArray(type.dtype, seen(name)!) };
-    }
-    return read(results);
+    const hidden = wanted.filter((name) => executor.view?.(bindings.outputs[name]!) === undefined);
+    const downloaded = await this.#download(fn, bindings, hidden);
+    // From here on nothing is waited for: views are taken last.
+    return Object.fromEntries(
+      fn.outputs
+        .filter(({ name }) => wanted.includes(name))
+        .map(({ name, value }) => [name, downloaded[name] ?? seen(executor, bindings, name, value)]),
+    );
   }
 
   #bind(fn: GraphFunction, inputs: Readonly<Record<string, HostTensor>>, state: SessionState | undefined): DimBindings {
@@ -405,4 +405,16 @@ function checkOutputs(fn: GraphFunction, outputs: readonly string[]): void {
     hint: `Its outputs are: ${fn.outputs.map(({ name }) => name).join(', ')}.`,
     where: { function: fn.name, output: unknown },
   });
+}
+
+function seen(executor: Executor, { symbols, outputs }: Bindings, name: string, value: Value): HostTensor {
+  const buffer = outputs[name]!;
+  const type = bindType(value.type, symbols);
+  const bytes = executor.view!(buffer);
+  if (bytes?.byteLength === buffer.byteLength) return { type, data: viewHostArray(type.dtype, bytes) };
+  throw new QuaverError(
+    'executor-plugin-invalid',
+    `executor '${executor.id}': view() gave ${bytes?.byteLength ?? 'no'} bytes of ${buffer.byteLength}`,
+    { hint: 'See the interface Executor of @quaver/executor.', where: { executor: executor.id, output: name } },
+  );
 }

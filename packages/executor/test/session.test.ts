@@ -62,7 +62,21 @@ describe('run', () => {
     const chosen = { state, outputs: ['total'] };
     expect(await session.runAndRead('step', input, chosen, Object.keys)).toEqual(['total']);
     expect(await session.runAndRead('step', input, chosen, total)).toEqual([4, 40, 400]);
+    await expect(session.runAndRead('step', input, chosen, async () => 0)).rejects.toThrow(/gave a promise/);
+    const missing = session.runAndRead('step', undefined, chosen, total);
+    await expect(missing).rejects.toMatchObject({ code: 'session-input' });
     expect(views).toBeGreaterThan(0);
+  });
+
+  test('a view of another size is refused', async () => {
+    await using executor = await referencePlugin().open();
+    const view = () => new Uint8Array(4);
+    await using session = await Session.open(accumulator(), Object.assign(executor, { view }));
+    const call = session.runAndRead('scale', { x: f32([1, 3], [1, 2, 3]) }, undefined, () => 0);
+    await expect(call).rejects.toMatchObject({
+      code: 'executor-plugin-invalid',
+      message: expect.stringMatching(/4 bytes of 12/),
+    });
   });
 
   test('calls made at the same time run in order, whatever their sizes', async () => {

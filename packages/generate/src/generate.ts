@@ -50,7 +50,7 @@ export interface GenerateResult {
   readonly stopReason: StopReason;
   readonly promptTokens: number;
   readonly prefillTokensPerSecond: number;
-  /** Of the tokens after the first, which comes out of the prefill; 0 when there is none. */
+  /** Of the tokens after the first, which comes out of the prefill; 0 when there is none. Choosing a token is part of it. */
   readonly decodeTokensPerSecond: number;
 }
 

@@ -5,6 +5,15 @@ import { evaluatePerplexity, openSession, readModule } from '../../../packages/s
 import { prose, quaverFile } from '../models.mjs';
 import { BATCH_DECODE_TOKENS, BATCH_PROMPT_TOKENS, DECODE_TOKENS, prompts, SAMPLING } from './workload.mjs';
 
+/** Bytes of the parameters that a decoding step reads as a whole: a table of which it picks a row is not one. */
+function bytesPerToken(module) {
+  const decode = module.functions.find(({ name }) => name === 'decode');
+  if (!decode) return undefined;
+  const read = new Set(decode.nodes.filter(({ op }) => op !== 'gather').flatMap(({ operands }) => operands));
+  const names = new Set(decode.parameters.filter((value) => read.has(value)).map(({ ref }) => ref));
+  return module.parameters.reduce((sum, { name, data }) => (names.has(name) ? sum + data.byteLength : sum), 0);
+}
+
 const now = () => performance.now();
 
 /** `model` is a name in models.mjs; the rest goes to the executor: threads, device, reduction. */
@@ -71,7 +80,7 @@ export async function open({ model, functions = ['prefill', 'decode'], ...execut
     measure: (what) => measures[what](),
     details: () => ({
       executor: { name: executor.device.name, ...executor.device.details },
-      parameter_bytes: session.module.parameters.reduce((sum, { data }) => sum + data.byteLength, 0),
+      bytes_per_token: bytesPerToken(session.module),
     }),
     async close() {
       await session[Symbol.asyncDispose]();

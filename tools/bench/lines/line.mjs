@@ -18,7 +18,7 @@
  * @property {(value: unknown) => number} [reduce] makes a figure of what is not one
  * @property {Record<string, Measurement>} [alongside] also measured in every run, for explanation
  * @property {Record<string, Measurement>} [once] measured once, for explanation
- * @property {string} [binds] which limit applies, in words, where the target is missed
+ * @property {{ text?: string, rows?: number }} [binds] what is known of the limit besides figures; rows of a product
  */
 
 export const model = (name, what, options = {}) => ({

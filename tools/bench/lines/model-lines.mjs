@@ -3,11 +3,10 @@ import { BATCH, PREFILL_TOKENS } from '../contestants/workload.mjs';
 import { llama, model, roofline, threadsText } from './line.mjs';
 
 const perplexity = (name, threads) => model(name, 'perplexity', { threads, functions: ['score'] });
-const reading = 'every token reads all weights, so decoding follows the memory bandwidth';
 
 const decodeLines = (threads) => {
   const common = {
-    ...{ unit: 'tokens/s', group: `decode.t${threads}`, threads, binds: reading },
+    ...{ unit: 'tokens/s', group: `decode.t${threads}`, threads },
     alongside: { read_gbs: roofline('read', threads) },
   };
   const ours = (name, what = 'decode') => model(name, what, { threads });
@@ -55,7 +54,7 @@ const prefillLines = (threads) => {
     ours: model(name, 'prefill', { threads }),
     against: llama(type, 'prefill', { threads }),
     peer: `llama.cpp ${type.toUpperCase()}`,
-    binds: 'multiplications bind',
+    binds: { text: 'products of 512 rows: multiplying binds, see gemm.*' },
   });
   return [line('fp8', 'fp8', 'bf16', 2), line('fp8-vs-q8_0', 'fp8', 'q8_0'), line('bf16', 'bf16', 'bf16')];
 };
@@ -68,7 +67,9 @@ const batchLines = (threads) => {
     ours: model('fp8', what, { threads }),
     against: llama('q8_0', what, { threads, sequences: BATCH }),
     peer: 'llama.cpp Q8_0',
-    binds: 'multiplications bind',
+    binds: {
+      text: `products of ${BATCH} rows, see gemm.fp8.m32${what === 'batched' ? '' : '; the tokens are chosen one after the other in JavaScript'}`,
+    },
   });
   return [line('fp8.batch32', 'batched', 1.5), line('fp8.batch32.sampled', 'batched-sampled')];
 };

@@ -56,7 +56,7 @@ context), prefill_tokens_per_s, decode_tokens_per_s, executor, recipe.`,
 }
 
 async function generate(run: Run, file: string, flags: GenerateFlags): Promise<void> {
-  keepHeapSmall();
+  if (flags.executor === 'cpu') keepHeapSmall();
   const request = { ...(await textPrompt(run, flags)), ...decoding(flags), signal: run.signal };
   warnAboutGreedy(run, flags);
   await using module = await openModel(run, file);

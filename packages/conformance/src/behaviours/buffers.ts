@@ -61,12 +61,14 @@ export const bufferCases: readonly ConformanceCase[] = [
     buffer.dispose();
     await expectCode('upload', 'buffer-disposed', () => executor.upload(buffer, bytes));
     await expectCode('download', 'buffer-disposed', () => executor.download(buffer));
+    if (executor.view) await expectCode('view', 'buffer-disposed', async () => executor.view!(buffer));
   }),
   behaviour('buffers/of another executor', async ({ plugin, options, executor }) => {
     await using other = await plugin.open(options);
     const foreign = other.allocate(100, 'input');
     await expectCode('upload', 'buffer-foreign', () => executor.upload(foreign, bytes));
     await expectCode('download', 'buffer-foreign', () => executor.download(foreign));
+    if (executor.view) await expectCode('view', 'buffer-foreign', async () => executor.view!(foreign));
     await other.upload(foreign, bytes);
     expectBytes('on its own executor', await other.download(foreign), bytes);
     foreign.dispose();

@@ -56,6 +56,8 @@ export interface ConformanceReport {
 }
 
 const defaultCaseTimeoutMs = 60_000;
+/** Timers count milliseconds in 31 bits. */
+const longestTimeoutMs = 2 ** 31 - 1;
 
 /** After so many cases in a row without a result the executor is taken for dead: the rest is not run. */
 const mostSilent = 3;
@@ -63,7 +65,8 @@ const notRun: Outcome = { status: 'failed', reason: `not run: the ${mostSilent} 
 
 /**
  * Failures are in the report; only what keeps the cases from running is thrown.
- * @throws QuaverError `executor-plugin-invalid`, `vectors-invalid`, `conformance-filter`, `aborted`, and what opening the executor throws
+ * @throws QuaverError `executor-plugin-invalid`, `vectors-invalid`, `conformance-filter`, `conformance-timeout`, `aborted`, and what
+ *   opening the executor throws
  */
 export async function runConformance(plugin: ExecutorPlugin, options: ConformanceOptions): Promise<ConformanceReport> {
   new ExecutorRegistry().register(plugin);
@@ -79,9 +82,16 @@ export async function runConformance(plugin: ExecutorPlugin, options: Conformanc
   const skips = new Skips(skipList);
   const reports: CaseReport[] = [];
   const { caseTimeoutMs = defaultCaseTimeoutMs } = options;
+  if (!(caseTimeoutMs > 0 && caseTimeoutMs <= longestTimeoutMs)) {
+    throw new QuaverError('conformance-timeout', `the time of a case is ${caseTimeoutMs / 1000} s`, {
+      hint: `Choose more than 0 and at most ${Math.floor(longestTimeoutMs / 1000)} s.`,
+    });
+  }
   const silence: Outcome = { status: 'failed', reason: `no result within ${caseTimeoutMs / 1000} s` };
   let silent = 0;
-  await using shared = new SharedExecutor(plugin, { signal, ...open });
+  const shared = new SharedExecutor(plugin, { signal, ...open });
+  await firstOpening(shared, plugin.id, caseTimeoutMs);
+  await using _ = { [Symbol.asyncDispose]: () => shared.close(caseTimeoutMs) };
   for (const [done, item] of chosen.entries()) {
     throwIfAborted(signal);
     options.onProgress?.({ case: item.name, done, total: chosen.length });
@@ -89,14 +99,15 @@ export async function runConformance(plugin: ExecutorPlugin, options: Conformanc
       reports.push(report(item, notRun, skips.reasonFor(item.name)));
       continue;
     }
-    const executor = await shared.get();
-    const context = { plugin, options: open, executor, signal };
-    const outcome = await runWithin(item, context, caseTimeoutMs, silence);
-    silent = outcome === silence ? silent + 1 : 0;
+    const run = async () => item.run({ plugin, options: open, executor: await shared.get(), signal });
+    const outcome = await runWithin(run, signal, caseTimeoutMs, silence);
+    const skipReason = skips.reasonFor(item.name);
+    // What the skip list knows of says nothing about the rest.
+    if (skipReason === undefined) silent = outcome === silence ? silent + 1 : 0;
     // A failure may have left the executor in any state; the next case must not suffer from it.
     if (outcome.status === 'failed') shared.replace();
     throwIfAborted(signal);
-    reports.push(report(item, outcome, skips.reasonFor(item.name)));
+    reports.push(report(item, outcome, skipReason));
   }
   options.onProgress?.({ case: '', done: chosen.length, total: chosen.length });
   if (filter === '') reports.push(...skips.unused.map(unusedPattern));
@@ -109,6 +120,18 @@ export async function runConformance(plugin: ExecutorPlugin, options: Conformanc
     unsupported: count('unsupported'),
     cases: reports,
   };
+}
+
+/** What keeps an executor from opening is thrown; later it is a failure of the case that needs it. */
+async function firstOpening(shared: SharedExecutor, executor: string, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new QuaverError('executor-plugin-invalid', `open() gave nothing within ${timeoutMs / 1000} s`, {
+      where: { executor },
+    });
+    timer = setTimeout(() => reject(error), timeoutMs);
+  });
+  await Promise.race([shared.get(), late]).finally(() => clearTimeout(timer));
 }
 
 function report(item: ConformanceCase, outcome: Outcome, skipReason: string | undefined): CaseReport {

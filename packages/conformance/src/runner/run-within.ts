@@ -1,4 +1,4 @@
-import type { CaseContext, ConformanceCase, Outcome } from './case.ts';
+import type { Outcome } from './case.ts';
 import { outcomeOfError } from './outcome.ts';
 
 /**
@@ -6,12 +6,11 @@ import { outcomeOfError } from './outcome.ts';
  * answers must not stop the others. Without a result in time it gives `silent`.
  */
 export async function runWithin(
-  item: ConformanceCase,
-  context: CaseContext,
+  run: () => Promise<Outcome>,
+  signal: AbortSignal,
   timeoutMs: number,
   silent: Outcome,
 ): Promise<Outcome> {
-  const { signal } = context;
   let stop = (): void => undefined;
   const ended = new Promise<Outcome>((resolve) => {
     const timer = setTimeout(() => resolve(silent), timeoutMs);
@@ -23,7 +22,7 @@ export async function runWithin(
     };
   });
   try {
-    return await Promise.race([item.run(context), ended]);
+    return await Promise.race([run(), ended]);
   } catch (error) {
     return outcomeOfError(error);
   } finally {

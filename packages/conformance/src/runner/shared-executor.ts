@@ -1,7 +1,7 @@
 import { type Executor, type ExecutorOptions, type ExecutorPlugin, openPlugin } from '@quaver/executor';
 
 /** The executor that cases share. It is opened when it is first needed, and again after a case that may have broken it. */
-export class SharedExecutor implements AsyncDisposable {
+export class SharedExecutor {
   readonly #plugin: ExecutorPlugin;
   readonly #options: ExecutorOptions;
   #open: Executor | undefined;
@@ -24,7 +24,13 @@ export class SharedExecutor implements AsyncDisposable {
     before?.[Symbol.asyncDispose]().then(undefined, () => undefined);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#open?.[Symbol.asyncDispose]();
+  /** Waits for the end of the last one, but no longer than this: the report is there already. */
+  async close(timeoutMs: number): Promise<void> {
+    if (!this.#open) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([this.#open[Symbol.asyncDispose](), late]).finally(() => clearTimeout(timer));
   }
 }
