@@ -16,6 +16,7 @@ const arrows = {
   'executor-cpu': ['numerics', 'ir', 'executor'],
   conformance: ['numerics', 'ir', 'formats', 'executor'],
   generate: ['numerics', 'ir', 'models', 'executor'],
+  train: ['numerics', 'ir', 'compiler'],
   sdk: ['numerics', 'ir', 'formats', 'models', 'compiler', 'executor', 'executor-cpu', 'generate'],
   cli: [
     'numerics',

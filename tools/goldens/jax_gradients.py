@@ -1,9 +1,9 @@
-"""Gradients of whole models by JAX in float64: python tools/goldens/jax_gradients.py FOLDER…
+"""Gradients of whole models by JAX in float64: python tools/goldens/jax_gradients.py OUTPUT MODEL…
 
-Each folder is a tiny model of packages/models/test/data/tiny. The forward pass is that of llama_float64.py, with jax.numpy
-in the place of numpy, so that JAX differentiates it. Writes next to the model:
-  loss.json               tokens, targets and mask [2, 20], and the loss: the mean of -log p(target) where the mask is 1
-  gradients.safetensors   its gradient with respect to every tensor, rounded to f32
+Every MODEL is a folder of packages/models/test/data/tiny. The forward pass is that of llama_float64.py, with jax.numpy in the
+place of numpy, so that JAX differentiates it. Writes into the folder OUTPUT, for each model:
+  NAME.json          tokens, targets and mask [2, 20], and the loss: the mean of -log p(target) where the mask is 1
+  NAME.safetensors   its gradient with respect to every tensor, rounded to f32
 """
 
 import json
@@ -41,7 +41,9 @@ def write_safetensors(path, tensors):
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-for folder in map(pathlib.Path, sys.argv[1:]):
+output, *models = map(pathlib.Path, sys.argv[1:])
+output.mkdir(parents=True, exist_ok=True)
+for folder in models:
     config, weights = llama_float64.load(folder)
     vocabulary = len(weights["model.embed_tokens.weight"])
     rng = np.random.default_rng(20261127)
@@ -51,6 +53,6 @@ for folder in map(pathlib.Path, sys.argv[1:]):
     value, gradients = jax.value_and_grad(loss_of(config, tokens, targets, mask))({k: jnp.asarray(v) for k, v in weights.items()})
     llama_float64.np = np
     record = {"tokens": tokens.tolist(), "targets": targets.tolist(), "mask": mask.astype(int).tolist(), "loss": float(value)}
-    (folder / "loss.json").write_text(json.dumps(record) + "\n")
-    write_safetensors(folder / "gradients.safetensors", gradients)
+    (output / f"{folder.name}.json").write_text(json.dumps(record) + "\n")
+    write_safetensors(output / f"{folder.name}.safetensors", gradients)
     print(f"{folder.name}: loss {float(value):.12f}, {len(gradients)} gradients by jax {jax.__version__}")

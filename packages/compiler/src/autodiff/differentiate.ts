@@ -46,9 +46,8 @@ export function differentiate(fn: GraphFunction, options: DifferentiateOptions):
   reverse.seed(rewriter.resolve(loss));
   for (const node of [...rewriter.nodes].reverse())
     reverse.visit(node, registry.get(node.domain, node.op, node.version));
-  const gradients = targets.map(({ name, value }) => ({ name: gradientOutput(name), value: reverse.gradient(value) }));
-  const finished = rewriter.finish();
-  return { ...finished, outputs: [...finished.outputs, ...gradients] };
+  for (const { name, value } of targets) rewriter.output(gradientOutput(name), reverse.gradient(value));
+  return rewriter.finish();
 }
 
 function lossOf(fn: GraphFunction, name: string): Value {

@@ -2,6 +2,7 @@
  * @file Rebuilding a function node by node: what every pass that changes a graph is written with.
  * Untouched nodes and values are shared with the source function, so a pass that changes nothing returns its source.
  */
+import { QuaverError } from '@quaver/numerics';
 import { GraphBuilder } from '../builder.ts';
 import type { Attributes, GraphFunction, Node, Parameter, StateVariable, Value } from '../module.ts';
 import type { OpDefinition } from '../op.ts';
@@ -15,22 +16,31 @@ export interface NodeOrigin {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+function nameTaken(fn: string, what: string, name: string): QuaverError {
+  return new QuaverError('rewrite-name', `function '${fn}' has ${what} named '${name}' already`, {
+    where: { function: fn, name },
+  });
+}
+
 export class FunctionRewriter {
   readonly source: GraphFunction;
   readonly nodes: Node[] = [];
   readonly #registry: OpRegistry;
+  readonly #inputs: Value[];
   readonly #parameters: Value[];
   readonly #states: Value[];
   readonly #replacements = new Map<Value, Value>();
   readonly #producers = new Map<Value, Node>();
   readonly #names = new Set<string>();
   readonly #nextSuffix = new Map<string, number>();
+  readonly #outputs: { name: string; value: Value }[] = [];
   readonly #updates: { state: string; value: Value }[] = [];
   #changed = false;
 
   constructor(source: GraphFunction, registry: OpRegistry = coreOps) {
     this.source = source;
     this.#registry = registry;
+    this.#inputs = [...source.inputs];
     this.#parameters = [...source.parameters];
     this.#states = [...source.states];
     for (const list of [source.inputs, source.parameters, source.states]) {
@@ -126,6 +136,30 @@ export class FunctionRewriter {
     return this.#shared('state', this.#states, state);
   }
 
+  /**
+   * One more input.
+   * @throws QuaverError `rewrite-name` when a value of the function has this name
+   */
+  input(name: string, type: TensorType): Value {
+    if (this.#names.has(name)) throw nameTaken(this.source.name, 'a value', name);
+    this.#names.add(name);
+    const value: Value = { kind: 'input', name, type, ref: undefined };
+    this.#inputs.push(value);
+    this.#changed = true;
+    return value;
+  }
+
+  /**
+   * One more output, besides those of the source function.
+   * @throws QuaverError `rewrite-name` when there is an output of this name
+   */
+  output(name: string, value: Value): void {
+    const taken = [...this.source.outputs, ...this.#outputs].some((output) => output.name === name);
+    if (taken) throw nameTaken(this.source.name, 'an output', name);
+    this.#outputs.push({ name, value });
+    this.#changed = true;
+  }
+
   /** Gives a state another type: uses of the old value read the new one. */
   retypeState(value: Value, type: TensorType): Value {
     const retyped: Value = { ...value, type };
@@ -143,14 +177,17 @@ export class FunctionRewriter {
   /** The rewritten function; the source itself when nothing changed. A memory plan does not survive a change. */
   finish(): GraphFunction {
     if (!this.#changed) return this.source;
-    const { name, inputs, outputs, updates } = this.source;
+    const { name, outputs, updates } = this.source;
     return {
       name,
-      inputs,
+      inputs: this.#inputs,
       parameters: this.#parameters,
       states: this.#states,
       nodes: this.nodes,
-      outputs: outputs.map((output) => ({ name: output.name, value: this.resolve(output.value) })),
+      outputs: [...outputs, ...this.#outputs].map((output) => ({
+        name: output.name,
+        value: this.resolve(output.value),
+      })),
       updates: [...updates, ...this.#updates].map(({ state, value }) => ({ state, value: this.resolve(value) })),
       plan: undefined,
     };

@@ -1,0 +1,1 @@
+export { lossFunction } from './graph/loss.ts';
