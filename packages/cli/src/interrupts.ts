@@ -1,6 +1,9 @@
 import { writeSync } from 'node:fs';
 import { QuaverError } from '@quaver/numerics';
 
+/** Under npm one Ctrl-C arrives twice: from the terminal and from npm. Nobody presses it again as fast. */
+const sameKeyMs = 300;
+
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /**
@@ -12,6 +15,7 @@ export class Interrupts implements Disposable {
   readonly #listeners = new Map<NodeJS.Signals, () => void>();
   readonly #onOutputError: (error: NodeJS.ErrnoException) => void;
   #exitCode: number | undefined;
+  #interruptedAt = 0;
 
   constructor() {
     for (const [name, code] of Object.entries(exitCodes)) {
@@ -52,14 +56,17 @@ export class Interrupts implements Disposable {
 
   #interrupt(code: number, why: string): void {
     if (this.#exitCode !== undefined) {
-      if (code === 0) return;
+      if (code === 0 || performance.now() - this.#interruptedAt < sameKeyMs) return;
       process.exit(code);
     }
     this.#exitCode = code;
+    this.#interruptedAt = performance.now();
     this.#controller.abort(new QuaverError('aborted', why));
   }
 
   [Symbol.dispose](): void {
+    // Interrupted, the process ends now, and must do so with its own exit code.
+    if (this.#exitCode !== undefined) return;
     for (const [name, listener] of this.#listeners) process.off(name, listener);
   }
 }

@@ -1,3 +1,4 @@
+import { QuaverError } from '@quaver/numerics';
 import { CommanderError } from 'commander';
 import { Interrupts } from './interrupts.ts';
 import { buildProgram, commandPath } from './program.ts';
@@ -13,8 +14,13 @@ export async function runCli(args: readonly string[]): Promise<number> {
   const { stdout, stderr, stdin } = process;
   const environment: Environment = { stdout, stderr, stdin, signal: interrupts.signal, outcome: { exitCode: 0 } };
   const program = buildProgram(environment);
+  let onIdle = (): void => undefined;
+  const idle = new Promise<never>((_, reject) => {
+    onIdle = () => reject(nothingToWaitFor());
+  });
+  process.once('beforeExit', onIdle);
   try {
-    await program.parseAsync([...args], { from: 'user' });
+    await Promise.race([program.parseAsync([...args], { from: 'user' }), idle]);
     return interrupts.exitCode ?? environment.outcome.exitCode;
   } catch (error) {
     if (interrupts.exitCode !== undefined) {
@@ -27,8 +33,16 @@ export async function runCli(args: readonly string[]): Promise<number> {
     printError(report, given, { json: args.includes('--json'), stdout, stderr });
     return report.exitCode;
   } finally {
+    process.off('beforeExit', onIdle);
     interrupts[Symbol.dispose]();
   }
+}
+
+/** The event loop is empty, and the command has not ended: somebody's promise never settles. */
+function nothingToWaitFor(): QuaverError {
+  return new QuaverError('never-answered', 'the command waits for an answer that cannot come any more', {
+    hint: 'An executor that is not one of ours never settled a promise: try `quaver conformance --executor` on it.',
+  });
 }
 
 function isMissingCommand(error: unknown): boolean {

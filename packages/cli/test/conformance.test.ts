@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { names, quaver, quaverJson, removeFolder, start, temporaryFolder } from './run-quaver.ts';
+import { names, quaver, quaverJson, removeFolder, start, temporaryFolder, tinyCheckpoint } from './run-quaver.ts';
 
 const folder = temporaryFolder();
 const at = (name: string) => path.join(folder, name);
@@ -60,6 +60,10 @@ beforeAll(() => {
   writeFileSync(at('broken.js'), stranger(flipsOneBit));
   writeFileSync(at('liar.js'), stranger('{ supports: () => ({ ok: true, native: true }) }'));
   writeFileSync(at('hangs.js'), stranger(`(console.error('opened'), { wait: () => new Promise(() => {}) })`));
+  const open = (body: string) =>
+    `export default { apiVersion: 1, id: 'x', listDevices: async () => [], open: ${body} };`;
+  writeFileSync(at('never-opens.js'), open('() => new Promise(() => {})'));
+  writeFileSync(at('cannot-open.js'), open('() => { throw new Error("cannot open"); }'));
   writeFileSync(at('not-a-plugin.js'), 'export default { id: 7 };');
   writeFileSync(at('throws.js'), 'throw new Error("not today");');
 });
@@ -111,6 +115,9 @@ it.each([
   [['--executor', './not-a-plugin.js'], 1, 'executor-plugin-invalid'],
   [['--executor', 'no-such-package'], 1, 'executor-unknown'],
   [['--executor', 'null'], 2, 'usage'],
+  [['--executor', './never-opens.js', '--case-timeout', '0.2'], 1, 'executor-plugin-invalid'],
+  [['--executor', './cannot-open.js'], 1, 'executor-plugin-failed'],
+  [['--case-timeout', '1e9'], 1, 'conformance-timeout'],
   [['--filter', 'no such case'], 1, 'conformance-filter'],
   [['--skip', 'no-such-file.json'], 1, 'file-not-found'],
   [['--skip', 'sound.js'], 1, 'skip-list-invalid'],
@@ -119,6 +126,13 @@ it.each([
 ])('%j is an error with a code', async (args, exitCode, code) => {
   const { code: found, stdout } = await conformance(...args, '--json');
   expect([found, JSON.parse(stdout).error.code]).toEqual([exitCode, code]);
+});
+
+it('a command that nobody answers any more ends with an error', async () => {
+  await quaverJson(['import', tinyCheckpoint(folder), '-o', at('model.qvr')]);
+  const generating = ['generate', at('model.qvr'), '--prompt', 'x', '--executor', './never-opens.js', '--json'];
+  const { code, stdout } = await quaver(generating, { cwd: folder });
+  expect([code, JSON.parse(stdout).error.code]).toEqual([1, 'never-answered']);
 });
 
 it('Ctrl-C stops it, also when the executor hangs', async () => {

@@ -103,6 +103,17 @@ it('Ctrl-C while importing and compiling leaves nothing behind, and keeps what w
   expect(names(at('out'))).toEqual(['model.qvr']);
 });
 
+it('one Ctrl-C that arrives twice, as under npm, is one', async () => {
+  mkdirSync(at('twice'));
+  const { child, finished } = start(['import', at('large'), '-o', path.join(at('twice'), 'model.qvr')]);
+  await until(() => names(at('twice')).length > 0);
+  child.kill('SIGINT');
+  await sleep(2);
+  child.kill('SIGINT');
+  expect((await finished).stderr).toContain('Stopped. Nothing unfinished was left behind.');
+  expect(names(at('twice'))).toEqual([]);
+});
+
 it('Ctrl-C while generating ends the text', async () => {
   const checkpoint = tinyCheckpoint(folder);
   // A context that takes minutes to fill: the signal always comes in the middle.

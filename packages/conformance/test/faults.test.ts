@@ -1,5 +1,5 @@
 import { runConformance, packagedVectors as vectors } from '@quaver/conformance/node';
-import { nullPlugin, referencePlugin } from '@quaver/executor';
+import { type Executor, nullPlugin, referencePlugin } from '@quaver/executor';
 import { QuaverError } from '@quaver/numerics';
 import { expect, test } from 'vitest';
 import { faulty, oneBitOff } from './wrapped.ts';
@@ -72,6 +72,41 @@ test('an executor that never answers fails its case, and the next case gets a fr
   ]);
 });
 
+test('a view that shows other bytes than a download is a failure', async () => {
+  const liar = faulty((real) => ({
+    view(buffer) {
+      const bytes = real.view!(buffer)?.slice();
+      if (bytes && bytes.byteLength > 100) bytes[100]! ^= 1;
+      return bytes;
+    },
+  }));
+  const report = await runConformance(liar, only('silu/6x9'));
+  expect(report.failed).toBe(2);
+  expect(report.cases[0]!.reason).toMatch(/^y, as view\(\) shows it: 1 of 54 elements differ/);
+});
+
+test('an executor that answers every other time is given up after ten cases', async () => {
+  let calls = 0;
+  const moody = faulty((real) => ({
+    wait: (fence) => (calls++ % 4 < 2 ? new Promise(() => undefined) : real.wait(fence)),
+  }));
+  const report = await runConformance(moody, { ...only('softmax'), caseTimeoutMs: 30 });
+  expect(report.cases.filter(({ reason }) => reason?.startsWith('no result')).length).toBeLessThanOrEqual(10);
+  expect(report.cases.at(-1)!.reason).toMatch(/^not run/);
+});
+
+test.each([
+  [
+    'download',
+    (real: Executor): Partial<Executor> => ({ download: async (buffer) => (await real.download(buffer)).subarray(4) }),
+  ],
+  ['compile', (): Partial<Executor> => ({ compile: async () => undefined as never })],
+] as const)('a broken %s is named', async (name, broken) => {
+  const { cases } = await runConformance(faulty(broken), only('silu/6x9'));
+  expect(cases[0]!.reason).not.toMatch(/Suppressed/);
+  if (name === 'download') expect(cases[0]!.reason).toMatch(/download\(\) gave 212 bytes for a buffer of 216/);
+});
+
 test('an executor that never answers again is given up after three cases', async () => {
   let opened = 0;
   const dead = faulty(() => {
@@ -81,7 +116,7 @@ test('an executor that never answers again is given up after three cases', async
   const report = await runConformance(dead, { ...only('silu'), caseTimeoutMs: 50 });
   const reasons = report.cases.map(({ reason }) => reason);
   expect(reasons.slice(0, 3)).toEqual(Array(3).fill('no result within 0.05 s'));
-  expect(new Set(reasons.slice(3))).toEqual(new Set(['not run: the 3 cases before gave no result in time']));
+  expect(new Set(reasons.slice(3))).toEqual(new Set(['not run: 3 cases before gave no result in time']));
   expect(report.failed).toBe(report.cases.length);
   expect(opened).toBe(3);
 });

@@ -166,7 +166,7 @@ export const cpuPlugin: ExecutorPlugin = {
     if (reduction !== 'canonical' && reduction !== 'fast') {
       throw new QuaverError('executor-option', `reduction is '${String(reduction)}', expected 'canonical' or 'fast'`);
     }
-    const device = chooseDevice('cpu', listDevices(), options);
+    const device = chooseDevice('cpu', listDevices(options.threads), options);
     throwIfAborted(options.signal);
     if (options.device === undefined) noticeFallback();
     const engine = await openEngine(device, chooseThreads(options.threads));

@@ -32,13 +32,13 @@ export function chooseNative(): NativeChoice | NoNative {
   });
 }
 
-export function listDevices(): readonly [DeviceInfo, ...DeviceInfo[]] {
+export function listDevices(option?: number): readonly [DeviceInfo, ...DeviceInfo[]] {
   const choice = chooseNative();
   const missing =
     'reason' in choice
       ? { why_not_native: choice.reason, ...(choice.remedy === undefined ? {} : { remedy: choice.remedy }) }
       : {};
-  const threads = chooseThreads(undefined);
+  const threads = chooseThreads(option);
   const shortage = threads > 1 ? whyNoThreads() : undefined;
   const wasmThreads = shortage === undefined ? threads : 1;
   const wasm: DeviceInfo = {

@@ -13,6 +13,12 @@ import { QuaverError } from '@quaver/numerics';
  * @throws QuaverError `session-input` naming function and input
  */
 export function checkInputs(fn: GraphFunction, inputs: Readonly<Record<string, HostTensor>>): void {
+  if (typeof inputs !== 'object' || inputs === null) {
+    throw new QuaverError('session-input', `the inputs of function '${fn.name}' are ${String(inputs)}`, {
+      hint: `Give an object with: ${fn.inputs.map(({ name }) => name).join(', ') || 'nothing'}.`,
+      where: { function: fn.name },
+    });
+  }
   const unknown = Object.keys(inputs).find((name) => !fn.inputs.some((value) => value.name === name));
   if (unknown !== undefined) {
     const names = fn.inputs.map(({ name }) => name).join(', ') || 'none';
@@ -27,6 +33,7 @@ export function checkInputs(fn: GraphFunction, inputs: Readonly<Record<string, H
 function problemOf(value: Value, given: HostTensor | undefined): string | undefined {
   if (!given) return 'is not given';
   const { type, data } = given;
+  if (!Array.isArray(type?.shape) || !ArrayBuffer.isView(data)) return 'is no tensor { type: { dtype, shape }, data }';
   const { dtype } = value.type;
   if (type.dtype !== dtype) return `is ${type.dtype}, expected ${dtype}`;
   const expected = allocateHostArray(dtype, 0).constructor.name;

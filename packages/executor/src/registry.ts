@@ -43,9 +43,12 @@ export class ExecutorRegistry {
   }
 }
 
-/** Opens a plug-in and looks at the shape of what it gives. @throws QuaverError `executor-plugin-invalid` */
+/**
+ * Opens a plug-in and looks at the shape of what it gives.
+ * @throws QuaverError `executor-plugin-invalid`, `executor-plugin-failed`, and what the plug-in throws with a code
+ */
 export async function openPlugin(plugin: ExecutorPlugin, options?: ExecutorOptions): Promise<Executor> {
-  const executor: Partial<Executor> | undefined = await plugin.open(options);
+  const executor: Partial<Executor> | undefined = await opened(plugin, options);
   const methods = ['supports', 'compile', 'allocate', 'upload', 'download', 'submit', 'wait'] as const;
   const missing = methods.find((name) => typeof executor?.[name] !== 'function');
   const problem =
@@ -63,6 +66,18 @@ export async function openPlugin(plugin: ExecutorPlugin, options?: ExecutorOptio
     hint: 'See the interface Executor of @quaver/executor.',
     where: { executor: plugin.id },
   });
+}
+
+async function opened(plugin: ExecutorPlugin, options: ExecutorOptions | undefined): Promise<Executor> {
+  try {
+    return await plugin.open(options);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && typeof error.code === 'string') throw error;
+    throw new QuaverError('executor-plugin-failed', `executor '${plugin.id}' cannot be opened: ${String(error)}`, {
+      where: { executor: plugin.id },
+      cause: error,
+    });
+  }
 }
 
 /** Plug-ins come from anyone's package, so their shape is looked at. */

@@ -6,6 +6,7 @@ import {
   bindSymbols,
   bindType,
   byteCount,
+  type ConcreteType,
   coreOps,
   type DimBindings,
   evaluateDim,
@@ -248,7 +249,13 @@ export class Session implements AsyncDisposable {
     for (const { name, value } of fn.outputs) {
       if (!wanted.includes(name)) continue;
       const type = bindType(value.type, symbols);
-      results[name] = { type, data: viewHostArray(type.dtype, await this.executor.download(buffers[name]!)) };
+      results[name] = tensorOf(
+        this.executor,
+        'download',
+        buffers[name]!,
+        type,
+        await this.executor.download(buffers[name]!),
+      );
     }
     return results;
   }
@@ -409,12 +416,24 @@ function checkOutputs(fn: GraphFunction, outputs: readonly string[]): void {
 
 function seen(executor: Executor, { symbols, outputs }: Bindings, name: string, value: Value): HostTensor {
   const buffer = outputs[name]!;
-  const type = bindType(value.type, symbols);
-  const bytes = executor.view!(buffer);
-  if (bytes?.byteLength === buffer.byteLength) return { type, data: viewHostArray(type.dtype, bytes) };
+  return tensorOf(executor, 'view', buffer, bindType(value.type, symbols), executor.view!(buffer));
+}
+
+/** Bytes that an executor gave for a buffer, looked at: executors come from anyone's package. */
+function tensorOf(
+  executor: Executor,
+  method: 'download' | 'view',
+  buffer: DeviceBuffer,
+  type: ConcreteType,
+  bytes: Uint8Array | undefined,
+): HostTensor {
+  if (bytes instanceof Uint8Array && bytes.byteLength === buffer.byteLength) {
+    return { type, data: viewHostArray(type.dtype, bytes) };
+  }
+  const found = bytes instanceof Uint8Array ? `${bytes.byteLength} bytes` : 'no Uint8Array';
   throw new QuaverError(
     'executor-plugin-invalid',
-    `executor '${executor.id}': view() gave ${bytes?.byteLength ?? 'no'} bytes of ${buffer.byteLength}`,
-    { hint: 'See the interface Executor of @quaver/executor.', where: { executor: executor.id, output: name } },
+    `executor '${executor.id}': ${method}() gave ${found} for a buffer of ${buffer.byteLength}`,
+    { hint: 'See the interface Executor of @quaver/executor.', where: { executor: executor.id } },
   );
 }

@@ -75,7 +75,7 @@ describe('run', () => {
     const call = session.runAndRead('scale', { x: f32([1, 3], [1, 2, 3]) }, undefined, () => 0);
     await expect(call).rejects.toMatchObject({
       code: 'executor-plugin-invalid',
-      message: expect.stringMatching(/4 bytes of 12/),
+      message: expect.stringMatching(/4 bytes for a buffer of 12/),
     });
   });
 
@@ -115,6 +115,8 @@ describe('bad calls are refused, and the session goes on', () => {
     ['an unknown function', 'leap', { x: good }, 'session-function-unknown', /leap/],
     ['a missing input', 'scale', {}, 'session-input', /'x' of function 'scale' is not given/],
     ['no inputs at all', 'scale', undefined as never, 'session-input', /'x' of function 'scale' is not given/],
+    ['null for inputs', 'scale', null as never, 'session-input', /are null/],
+    ['a bare array', 'scale', { x: new Float32Array(3) as never }, 'session-input', /is no tensor/],
     ['an extra input', 'scale', { x: good, z: good }, 'session-input', /'z'/],
     ['another dtype', 'scale', { x: i32([1, 3], [1, 2, 3]) }, 'session-input', /is i32, expected f32/],
     [

@@ -19,8 +19,16 @@ export function errorText(error: unknown): string {
   return code === undefined ? String(error) : `[${code}] ${(error as Error).message}`;
 }
 
+/** What went wrong first, where disposing of what is left went wrong, too. */
+function firstError(error: unknown): unknown {
+  return error instanceof Error && error.name === 'SuppressedError' && 'suppressed' in error
+    ? firstError(error.suppressed)
+    : error;
+}
+
 /** The outcome of work that threw: a node that `supports` refused is not a failure, if it was said why. */
-export function outcomeOfError(error: unknown): Outcome {
+export function outcomeOfError(thrown: unknown): Outcome {
+  const error = firstError(thrown);
   if (codeOf(error) === failed) return { status: 'failed', reason: (error as Error).message };
   if (!(error instanceof QuaverError && error.code === 'node-unsupported')) {
     return { status: 'failed', reason: `it threw ${errorText(error)}` };

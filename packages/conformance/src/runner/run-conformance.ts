@@ -18,7 +18,7 @@ export interface ConformanceOptions {
   readonly skipList?: SkipList;
   /** What the plug-in is opened with. */
   readonly open?: ExecutorOptions;
-  /** A case that takes longer has failed; default 60 s. After three such cases in a row the rest fails without being run. */
+  /** A case that takes longer has failed; default 60 s. After three such cases in a row, or ten in all, the rest fails. */
   readonly caseTimeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ConformanceProgress) => void;
@@ -59,9 +59,8 @@ const defaultCaseTimeoutMs = 60_000;
 /** Timers count milliseconds in 31 bits. */
 const longestTimeoutMs = 2 ** 31 - 1;
 
-/** After so many cases in a row without a result the executor is taken for dead: the rest is not run. */
-const mostSilent = 3;
-const notRun: Outcome = { status: 'failed', reason: `not run: the ${mostSilent} cases before gave no result in time` };
+/** After so many cases without a result, in a row or in all, the executor is taken for dead: the rest is not run. */
+const mostSilent = { inARow: 3, inAll: 10 };
 
 /**
  * Failures are in the report; only what keeps the cases from running is thrown.
@@ -88,22 +87,26 @@ export async function runConformance(plugin: ExecutorPlugin, options: Conformanc
     });
   }
   const silence: Outcome = { status: 'failed', reason: `no result within ${caseTimeoutMs / 1000} s` };
-  let silent = 0;
+  const silent = { inARow: 0, inAll: 0 };
   const shared = new SharedExecutor(plugin, { signal, ...open });
   await firstOpening(shared, plugin.id, caseTimeoutMs);
   await using _ = { [Symbol.asyncDispose]: () => shared.close(caseTimeoutMs) };
   for (const [done, item] of chosen.entries()) {
     throwIfAborted(signal);
     options.onProgress?.({ case: item.name, done, total: chosen.length });
-    if (silent === mostSilent) {
-      reports.push(report(item, notRun, skips.reasonFor(item.name)));
+    if (silent.inARow === mostSilent.inARow || silent.inAll === mostSilent.inAll) {
+      const reason = `not run: ${silent.inAll} cases before gave no result in time`;
+      reports.push(report(item, { status: 'failed', reason }, skips.reasonFor(item.name)));
       continue;
     }
     const run = async () => item.run({ plugin, options: open, executor: await shared.get(), signal });
     const outcome = await runWithin(run, signal, caseTimeoutMs, silence);
     const skipReason = skips.reasonFor(item.name);
     // What the skip list knows of says nothing about the rest.
-    if (skipReason === undefined) silent = outcome === silence ? silent + 1 : 0;
+    if (skipReason === undefined) {
+      silent.inARow = outcome === silence ? silent.inARow + 1 : 0;
+      if (outcome === silence) silent.inAll++;
+    }
     // A failure may have left the executor in any state; the next case must not suffer from it.
     if (outcome.status === 'failed') shared.replace();
     throwIfAborted(signal);

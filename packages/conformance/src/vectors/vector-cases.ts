@@ -64,6 +64,12 @@ function viaOf(executor: Executor, { node }: VectorModule): Via {
   return support.native ? 'kernel' : 'definition';
 }
 
+function copied(outputs: Record<string, HostTensor>): Record<string, HostTensor> {
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, { type, data }]) => [name, { type, data: data.slice() }]),
+  );
+}
+
 async function runModule(
   { module, inputs }: VectorModule,
   expected: readonly HostTensor[],
@@ -75,14 +81,20 @@ async function runModule(
   const { rowInvariant } = executor.capabilities;
   try {
     await using session = await Session.open(body ? expanded(module) : module, executor, { signal });
-    // Twice: what an executor keeps between calls must not change what it computes.
-    const runs = [await session.run('main', inputs, { signal }), await session.run('main', inputs, { signal })];
+    // Twice: what an executor keeps between calls must not change what it computes, nor what it shows without a copy.
+    const runs = [
+      { outputs: await session.run('main', inputs, { signal }), how: '' },
+      {
+        outputs: await session.runAndRead('main', inputs, { signal }, copied),
+        how: executor.view ? ', as view() shows it' : '',
+      },
+    ];
     let ulp = 0;
-    for (const outputs of runs) {
+    for (const { outputs, how } of runs) {
       for (const [i, { name }] of module.functions[0]!.outputs.entries()) {
         const compared = compareTensors(expected[i]!, outputs[name]!, rowInvariant ? 'bits' : tolerance);
         const { problem } = compared;
-        if (problem !== undefined) return { status: 'failed', reason: `${name}: ${problem}`, ulp: compared.ulp };
+        if (problem !== undefined) return { status: 'failed', reason: `${name}${how}: ${problem}`, ulp: compared.ulp };
         ulp = Math.max(ulp, compared.ulp ?? 0);
       }
     }
