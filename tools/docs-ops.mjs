@@ -31,19 +31,24 @@ function attributeText([name, { kind, oneOf, default: value }]) {
   return `\`${name}\` ${type}${value === undefined ? '' : ` = ${Array.isArray(value) ? `[${value}]` : value}`}`;
 }
 
+function gradientText(op) {
+  if (op.hasGradient) return 'gradient';
+  return op.isComposite ? 'gradient through its body' : 'no gradient';
+}
+
 function row(op) {
   const cells = [
     `\`${op.name}\` @${op.version}`,
     Object.entries(op.operands).map(operandText).join('<br>'),
     Object.entries(op.attributes).map(attributeText).join('<br>'),
     op.results.map((name) => `\`${name}\``).join(' '),
-    escapeCell(op.summary) + (op.traits.length > 0 ? ` *${op.traits.join(', ')}*` : ''),
+    `${escapeCell(op.summary)} *${[...op.traits, gradientText(op)].join(', ')}*`,
   ];
   return `| ${cells.join(' | ')} |`;
 }
 
 function table(title, ops) {
-  const head = '| op | operands | attributes | results | meaning, *traits* |\n|---|---|---|---|---|';
+  const head = '| op | operands | attributes | results | meaning, *traits, gradient* |\n|---|---|---|---|---|';
   return `## ${title}\n${head}\n${ops.map(row).join('\n')}\n`;
 }
 
