@@ -8,6 +8,9 @@ import { dynamicQuantizeKernel } from './ops/dynamic-quantize.ts';
 import { dynamicUpdateSliceKernel } from './ops/dynamic-update-slice.ts';
 import { biasAddKernel, elementwiseKernels } from './ops/elementwise.ts';
 import { gatherKernel } from './ops/gather.ts';
+import { compareKernel, constantKernel, iotaKernel, selectKernel } from './ops/masks.ts';
+import { broadcastInDimKernel, concatenateKernel, sliceKernel, transposeKernel } from './ops/movement.ts';
+import { reduceKernel } from './ops/reduce.ts';
 import { reshapeKernel } from './ops/reshape.ts';
 import { rmsNormKernel } from './ops/rms-norm.ts';
 import { ropeKernel } from './ops/rope.ts';
@@ -20,19 +23,28 @@ const kernels: readonly CpuKernel[] = [
   adamwStepKernel,
   attentionKernel,
   biasAddKernel,
+  broadcastInDimKernel,
+  compareKernel,
+  concatenateKernel,
+  constantKernel,
   convertKernel,
   dotGeneralKernel,
   dynamicQuantizeKernel,
   dynamicUpdateSliceKernel,
   gatherKernel,
+  iotaKernel,
   logSoftmaxGatherKernel,
   logSoftmaxKernel,
+  reduceKernel,
   reshapeKernel,
   rmsNormKernel,
   ropeKernel,
   scaledDotKernel,
   scatterAddKernel,
+  selectKernel,
+  sliceKernel,
   softmaxKernel,
+  transposeKernel,
 ];
 
 const byName = new Map(kernels.map((kernel) => [`${kernel.op}@${kernel.version}`, kernel]));

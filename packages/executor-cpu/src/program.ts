@@ -38,7 +38,7 @@ type Part = { readonly code: LoadedCode; readonly nodes: readonly (Node | undefi
 interface BoundProgram {
   readonly key: string;
   readonly buffers: readonly CpuBuffer[];
-  readonly generations: string;
+  readonly generations: number;
   readonly parts: readonly Part[];
 }
 
@@ -163,8 +163,11 @@ export class CpuProgram implements Program {
     for (const part of parts) if (typeof part !== 'function') part.code.release();
   }
 
-  #generations(buffers: readonly CpuBuffer[]): string {
-    return `${this.context.arena.generation} ${buffers.map(({ generation }) => generation).join(' ')}`;
+  /** Generations only grow, so their sum changes with every one of them. */
+  #generations(buffers: readonly CpuBuffer[]): number {
+    let sum = this.context.arena.generation;
+    for (const { generation } of buffers) sum += generation;
+    return sum;
   }
 
   #buffers(bindings: Bindings): CpuBuffer[] {

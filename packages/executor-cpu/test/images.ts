@@ -83,6 +83,10 @@ export function samplesOf(engine: Engine): readonly Sample[] {
     { op: 'gather_packed', bytes: [bf16Packed, 4 * 4, 4 * 33 * 2], numbers: [1, 4, 70, 33, 1] },
     { op: 'update_slice', bytes: [2 * 6 * 5, 2 * 3 * 5, 4 * 2, 2 * 6 * 5], numbers: [2, 6, 3, 5] },
     { op: 'scatter_add', bytes: [4 * 6 * 70, 4 * 4, 4 * 4 * 70, 4 * 6 * 70], numbers: [6, 4, 70] },
+    { op: 'reduce', bytes: [4 * 3 * 20 * 300, 4 * 3 * 300], numbers: [0, 3, 20, 300] },
+    { op: 'select', bytes: [5 * 30, 2 * 5 * 30, 2 * 5 * 30, 2 * 5 * 30], numbers: [2, 5, 30] },
+    { op: 'compare', bytes: [rows, rows, 5 * 30], numbers: [2, 0, 5, 30] },
+    { op: 'iota', bytes: [4 * 3 * 7 * 5], numbers: [1, 3, 7, 5] },
     {
       op: 'adamw',
       bytes: [rows, rows, rows, rows, 4, 4, 4, rows, rows, rows],

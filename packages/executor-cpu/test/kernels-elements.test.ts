@@ -1,5 +1,5 @@
 /** @file Ops that move bytes: what they read, what they write, and what they leave alone. */
-import { bf16, f8e4m3fn } from '@quaver/numerics';
+import { bf16, canonicalSum, f8e4m3fn } from '@quaver/numerics';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { formatCode } from '../src/engine/engine.ts';
 import { engineKinds } from './engines.ts';
@@ -177,6 +177,36 @@ describe.each(engineKinds)('$name', (kind) => {
         }
         await arena.run(['strided_copy', [arena.put(source), out], [bytes, ...sizes, ...from, ...to, first, second]]);
         expect(Buffer.compare(arena.u8(out, length), expected), `${sizes} ${from} → ${to}`).toBe(0);
+        arena.expectCanariesIntact();
+      }
+    }
+  });
+
+  it('reduce adds in the canonical order along any axis, and finds extremes', async () => {
+    const random = new Random(11);
+    for (const [outer, length, inner] of [
+      [3, 1, 1],
+      [5, 37, 1],
+      [2, 0, 3],
+      [2, 16, 7],
+      [3, 41, 300],
+      [1, 100, 513],
+    ] as const) {
+      arena.reset();
+      const x = random.f32s(outer * length * inner, () => random.normal() * 2 ** random.integer(-12, 12));
+      const input = arena.put(x);
+      for (const [operation, pick] of [undefined, Math.max, Math.min].entries()) {
+        const expected = new Float32Array(outer * inner);
+        for (let o = 0; o < outer; o++) {
+          for (let i = 0; i < inner; i++) {
+            const start = o * length * inner + i;
+            const column = Array.from({ length }, (_, l) => x[start + l * inner]!);
+            expected[o * inner + i] = pick ? pick(...column) : canonicalSum(x, start, length, inner);
+          }
+        }
+        const out = arena.bytes(4 * outer * inner);
+        await arena.run(['reduce', [input, out], [operation, outer, length, inner]]);
+        expect(Buffer.compare(arena.u8(out, 4 * outer * inner), new Uint8Array(expected.buffer))).toBe(0);
         arena.expectCanariesIntact();
       }
     }

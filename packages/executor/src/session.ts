@@ -62,6 +62,7 @@ export class Session implements AsyncDisposable {
   readonly executor: Executor;
   readonly #compiled = new Map<string, Compiled>();
   readonly #parameters = new Map<string, DeviceBuffer>();
+  readonly #parametersByFunction = new Map<GraphFunction, Bindings['parameters']>();
   readonly #states = new Set<SessionState>();
   readonly #callBuffers: CallBuffers;
   /** Settles when the calls so far have ended: calls share input and output buffers, so they run one at a time. */
@@ -198,6 +199,7 @@ export class Session implements AsyncDisposable {
     this.#callBuffers.dispose();
     this.#compiled.clear();
     this.#parameters.clear();
+    this.#parametersByFunction.clear();
     this.#states.clear();
   }
 
@@ -386,8 +388,14 @@ export class Session implements AsyncDisposable {
     }
   }
 
+  /** Made once for each function: a model has hundreds, and a decoding step takes milliseconds. */
   #parametersOf(fn: GraphFunction): Bindings['parameters'] {
-    return Object.fromEntries(fn.parameters.map(({ ref }) => [ref!, this.#parameters.get(ref!)!]));
+    let found = this.#parametersByFunction.get(fn);
+    if (!found) {
+      found = Object.fromEntries(fn.parameters.map(({ ref }) => [ref!, this.#parameters.get(ref!)!]));
+      this.#parametersByFunction.set(fn, found);
+    }
+    return found;
   }
 }
 

@@ -1,6 +1,7 @@
 // All ops of a program.
 #include "ops_elements.h"
 #include "ops_matrix.h"
+#include "ops_reduce.h"
 #include "ops_rows.h"
 #include "ops_training.h"
 
@@ -10,7 +11,8 @@ const Op* const kOps[] = {
     &kPack,           &kUnpack,           &kStage,      &kGemm,       &kAttention, &kRmsNorm, &kSoftmax,      &kLogSoftmax,
     &kLogSoftmaxGather, &kQuantizeRows,   &kQuantizeRowsE8m0, &kQuantizeBy, &kDequantizeBy, &kRope, &kUnary, &kBinary,
     &kAddRow,         &kEncode,           &kDecode,     &kDecodeE8m0, &kCopy,      &kFill,    &kGather,
-    &kGatherPacked,   &kUpdateSlice,      &kStridedCopy,    &kScatterAdd,       &kAdamW};
+    &kGatherPacked,   &kUpdateSlice,      &kStridedCopy,    &kScatterAdd,       &kAdamW,
+    &kReduce,         &kSelect,           &kCompare,    &kIota};
 const uint32_t kOpCount = sizeof(kOps) / sizeof(kOps[0]);
 
 }  // namespace quaver

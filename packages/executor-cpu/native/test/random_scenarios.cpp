@@ -22,7 +22,7 @@ Scenario gemm(Random& random) {
   const bool f32 = random.one_in(4);
   const double a_format = f32 ? kF32 : random.from_to(1, 3), w_format = f32 ? kF32 : random.from_to(1, 3);
   const bool tall = random.one_in(24);
-  const uint32_t m = tall ? random.from_to(478, 486) : side(random, 40);
+  const uint32_t m = tall ? random.from_to(512, 522) : side(random, 40);
   const uint32_t n = tall ? random.from_to(1, 70) : side(random, 200), k = tall ? random.from_to(1, 9) : side(random, 300);
   s.name = "gemm " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) + " of formats " +
            std::to_string(int(a_format)) + ", " + std::to_string(int(w_format));
@@ -152,6 +152,20 @@ Scenario moves(Random& random) {
   return s;
 }
 
+Scenario reductions(Random& random) {
+  Scenario s;
+  const double outer = random.from_to(1, 5), length = random.from_to(0, 40), inner = random.from_to(1, 2) == 1 ? 1 : side(random, 600);
+  s.name = "reductions of " + std::to_string(int(length)) + " with " + std::to_string(int(inner)) + " beside";
+  const int x = s.add(Content::f32), other = s.add(Content::f32), mask = s.add(Content::bytes);
+  s.steps.push_back({"reduce", {x, s.f32_result()}, {double(random.below(3)), outer, length, inner}});
+  s.steps.push_back({"compare", {x, other, s.bytes_result()}, {double(random.below(6)), double(random.below(2)), outer, inner}});
+  constexpr double kElements[] = {1, 2, 4};
+  const double element = kElements[random.below(3)];
+  s.steps.push_back({"select", {mask, mask, mask, s.bytes_result()}, {element, outer, inner}});
+  s.steps.push_back({"iota", {s.bytes_result()}, {double(random.below(2)), outer, random.from_to(1, 9) + 0.0, inner}});
+  return s;
+}
+
 Scenario training(Random& random) {
   Scenario s;
   const double n = side(random, 200), count = random.from_to(1, 9), bound = random.from_to(1, 9);
@@ -169,7 +183,8 @@ Scenario training(Random& random) {
 
 std::vector<Scenario> random_scenarios(Random& random) {
   return {gemm(random),     gemm(random),      attention(random), rows(random),    quantization(random),
-          elements(random), positions(random), moves(random),     training(random)};
+          elements(random), positions(random), moves(random),     training(random),
+          reductions(random)};
 }
 
 }  // namespace quaver::test

@@ -12,7 +12,7 @@ export function spread(g: GraphBuilder, x: Value, like: Value): Value {
 }
 
 /** The sum of all elements, f32[]: row by row in the canonical order, then over the rows. */
-export function sumOf(g: GraphBuilder, x: Value): Value {
+function sumOf(g: GraphBuilder, x: Value): Value {
   const rank = x.type.shape.length;
   const rows = rank === 0 ? g.op('reshape', [x], { shape: [1] }) : x;
   const sums = rank < 2 ? rows : g.op('reduce', [rows], { kind: 'sum', axes: [rank - 1] });
