@@ -105,10 +105,11 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * State for given sizes of its symbolic dimensions, zero-filled.
+   * State for given sizes of its symbolic dimensions, zero-filled. What a function writes beyond a size (tokens beyond the
+   * capacity C of a KV cache) is dropped: keep positions below it.
    * @throws QuaverError `session-symbol-range`, `dim-unbound`, `executor-out-of-memory`, `session-disposed`
    */
-  createState(symbols: DimBindings): SessionState {
+  createState(symbols: DimBindings = {}): SessionState {
     this.#assertOpen();
     this.#checkRanges(symbols);
     const buffers: Record<string, DeviceBuffer> = {};
@@ -153,6 +154,7 @@ export class Session implements AsyncDisposable {
     options: RunOptions | undefined,
     read: (outputs: Record<string, HostTensor>) => R,
   ): Promise<R> {
+    if (typeof read !== 'function') throw new TypeError('runAndRead: the fourth argument reads the outputs');
     return this.#call(name, inputs ?? {}, options ?? {}, async (fn, bindings, outputs) => {
       const result: R = read(await this.#see(fn, bindings, outputs));
       if (typeof (result as Partial<PromiseLike<unknown>> | undefined)?.then !== 'function') return result;
@@ -414,7 +416,8 @@ function usesState({ states, updates }: GraphFunction): boolean {
 }
 
 function checkOutputs(fn: GraphFunction, outputs: readonly string[]): void {
-  const unknown = outputs.find((name) => !fn.outputs.some((output) => output.name === name));
+  const names: readonly string[] = Array.isArray(outputs) ? outputs : [`${String(outputs)} (no list)`];
+  const unknown = names.find((name) => !fn.outputs.some((output) => output.name === name));
   if (unknown === undefined) return;
   throw new QuaverError('session-output-unknown', `function '${fn.name}' has no output '${unknown}'`, {
     hint: `Its outputs are: ${fn.outputs.map(({ name }) => name).join(', ')}.`,

@@ -62,6 +62,9 @@ describe('run', () => {
     const chosen = { state, outputs: ['total'] };
     expect(await session.runAndRead('step', input, chosen, Object.keys)).toEqual(['total']);
     expect(await session.runAndRead('step', input, chosen, total)).toEqual([4, 40, 400]);
+    await expect(session.runAndRead('step', input, chosen, undefined as never)).rejects.toThrow(/fourth argument/);
+    const noList = session.run('step', input, { state, outputs: 'total' as never });
+    await expect(noList).rejects.toMatchObject({ code: 'session-output-unknown' });
     await expect(session.runAndRead('step', input, chosen, async () => 0)).rejects.toThrow(/gave a promise/);
     const missing = session.runAndRead('step', undefined, chosen, total);
     await expect(missing).rejects.toMatchObject({ code: 'session-input' });

@@ -16,7 +16,7 @@ export interface GenerateRequest extends SamplingOptions {
   /** Default 256. */
   readonly maxNewTokens?: number;
   /** Texts that end the generation; they are not part of the result. */
-  readonly stop?: readonly string[];
+  readonly stop?: string | readonly string[];
   /** Ids that end the generation; default those of the model. */
   readonly eosTokenIds?: readonly number[];
   /** Also give the log-probability of every prompt token after the first; needs the function `score`. */
@@ -120,7 +120,7 @@ class Generation {
     this.#ends = new Set(eosTokenIds);
     this.#wantedTokens = maxNewTokens;
     this.#sequence = [...prompt];
-    this.#text = new TextStream(tokenizer, stop);
+    this.#text = new TextStream(tokenizer, typeof stop === 'string' ? [stop] : stop);
     this.capacity = Math.min(limits.context, prompt.length + maxNewTokens);
   }
 

@@ -137,6 +137,7 @@ describe('the reason to stop', () => {
       const stop = [...free.text.slice(from, from + 3)].join('');
       if (stop.includes('\uFFFD')) continue;
       const result = await run({ prompt: tokens, maxNewTokens: 40, ...sampled, stop: ['never this', stop] });
+      expect(await run({ prompt: tokens, maxNewTokens: 40, ...sampled, stop })).toMatchObject({ text: result.text });
       expect(result.stopReason).toBe('stop_string');
       expect(result.text).toBe(free.text.slice(0, free.text.indexOf(stop)));
       expect(result.tokens).toEqual(free.tokens.slice(0, result.tokens.length));
