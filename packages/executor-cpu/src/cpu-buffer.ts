@@ -212,7 +212,12 @@ export class CpuBuffer implements DeviceBuffer {
     await runOnce(this.engine, 'unpack', [memoryOf(packed.form), rows], [formatCode[format], n, k]);
     if (rows !== target) {
       const bytes = this.byteLength / (n * k);
-      await runOnce(this.engine, 'strided_copy', [rows, target], [bytes, 1, 1, n, k, 0, 0, k, 1, 0, 0, 1, n, 0, 0]);
+      await runOnce(
+        this.engine,
+        'strided_copy',
+        [rows, target],
+        [...[bytes, n, 1, 1, 1, 1, k], ...[k, 0, 0, 0, 0, 1], ...[1, 0, 0, 0, 0, n], ...[0, 0]],
+      );
       rows.release();
     }
     form.memory = target;

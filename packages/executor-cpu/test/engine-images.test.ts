@@ -269,7 +269,7 @@ describe.each(kinds)('$name', (kind) => {
         }
         guard.expectIntact();
       }),
-      { numRuns: 800, seed: 20 },
+      { numRuns: 1200, seed: 20 },
     );
     expect(accepted).toBeGreaterThan(20);
     guard.release();

@@ -138,7 +138,7 @@ const randomCall: Step = (random) => {
     {
       op: 'strided_copy',
       pointers: [x, apart()],
-      numbers: [4, n, rows, 1, 1, 1, n, 0, 0, rows, 1, 0, 0, 0, 0],
+      numbers: [4, ...[n, rows, 1, 1, 1, 1], ...[1, n, 0, 0, 0, 0], ...[rows, 1, 0, 0, 0, 0], 0, 0],
     },
     { op: 'update_slice', pointers: [x, apart(), constant(17), x], numbers: [1, rows, Math.min(2, rows), 4 * n] },
   ];

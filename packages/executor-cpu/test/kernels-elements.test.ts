@@ -147,9 +147,9 @@ describe.each(engineKinds)('$name', (kind) => {
     for (const bytes of [1, 2, 4]) {
       for (let trial = 0; trial < 10; trial++) {
         arena.reset();
-        const sizes = Array.from({ length: 4 }, () => random.integer(1, 9));
+        const sizes = Array.from({ length: 6 }, () => random.integer(1, 4));
         const strides = (order: readonly number[], gap: number) => {
-          const result = [0, 0, 0, 0];
+          const result = [0, 0, 0, 0, 0, 0];
           let next = random.integer(1, gap);
           for (const axis of order) {
             result[axis] = next;
@@ -157,8 +157,8 @@ describe.each(engineKinds)('$name', (kind) => {
           }
           return result;
         };
-        const order = [0, 1, 2, 3].sort(() => random.unit() - 0.5);
-        const [from, to] = [strides(order, 2), strides([3, 2, 1, 0], 3)];
+        const order = [0, 1, 2, 3, 4, 5].sort(() => random.unit() - 0.5);
+        const [from, to] = [strides(order, 2), strides([5, 4, 3, 2, 1, 0], 3)];
         const [first, second] = [random.integer(0, 5), random.integer(0, 5)];
         const last = (s: readonly number[]) => sizes.reduce((sum, size, axis) => sum + (size - 1) * s[axis]!, 0) + 1;
         const source = random.bytes((first + last(from)) * bytes);
@@ -167,7 +167,7 @@ describe.each(engineKinds)('$name', (kind) => {
         const expected = arena.u8(out, length);
         for (let i = 0; i < sizes.reduce((product, size) => product * size); i++) {
           let [rest, a, b] = [i, first, second];
-          for (let axis = 3; axis >= 0; axis--) {
+          for (let axis = 5; axis >= 0; axis--) {
             const at = rest % sizes[axis]!;
             rest = Math.floor(rest / sizes[axis]!);
             a += at * from[axis]!;

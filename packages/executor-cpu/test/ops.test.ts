@@ -307,3 +307,25 @@ test.each(devices)('two executors do not share buffers: %o', async (options) => 
   await expect(b.download(buffer)).rejects.toMatchObject({ code: 'buffer-foreign' });
   expect([...(await a.download(buffer))]).toEqual([1, 2, 3, 4]);
 });
+
+test('elements move as the definition says, over up to six axes', async () => {
+  const random = randomSource(31);
+  const whole = (most: number) => Math.floor(random() * (most + 1));
+  for (let trial = 0; trial < 30; trial++) {
+    const rank = 1 + (trial % 6);
+    const shape = Array.from({ length: rank }, () => 1 + whole(3));
+    const graph = new GraphCase();
+    const x = graph.input('x', randomTensor(random, (['f32', 'bf16', 'f8e4m3fn'] as const)[trial % 3]!, shape));
+    const order = shape.map((_, axis) => axis).sort(() => random() - 0.5);
+    graph.g.output('moved', graph.g.op('transpose', [x], { permutation: order }));
+    const start = shape.map((dim) => whole(dim - 1));
+    const limit = shape.map((dim, axis) => start[axis]! + whole(dim - start[axis]!));
+    graph.g.output('cut', graph.g.op('slice', [x], { start, limit, stride: shape.map(() => 1 + whole(1)) }));
+    graph.g.output('joined', graph.g.op('concatenate', [x, x], { axis: whole(rank - 1) }));
+    if (rank < 6) {
+      const dims = shape.map((_, axis) => axis + 1);
+      graph.g.output('spread', graph.g.op('broadcast_in_dim', [x], { shape: [3, ...shape], dims }));
+    }
+    await expectSameBits(graph, ['transpose', 'slice', 'concatenate']);
+  }
+});

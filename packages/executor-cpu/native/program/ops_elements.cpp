@@ -230,40 +230,52 @@ void run_update_slice(const Call& call, const Kernels&, uint32_t from, uint32_t 
   }
 }
 
-// strided_copy: 0 from, 1 to | 0 element bytes, 1 … 4 sizes, 5 … 8 strides of from, 9 … 12 strides of to, 13, 14 the
+// strided_copy: 0 from, 1 to | 0 element bytes, 1 … 6 sizes, 7 … 12 strides of from, 13 … 18 strides of to, 19, 20 the
 // first element of from and of to; all in elements. A unit is an index of the first axis.
+
+constexpr uint32_t kAxes = 6;
+
+uint32_t axis_size(const Call& call, uint32_t axis) { return call.u32(1 + axis); }
+size_t from_stride(const Call& call, uint32_t axis) { return call.size(1 + kAxes + axis); }
+size_t to_stride(const Call& call, uint32_t axis) { return call.size(1 + 2 * kAxes + axis); }
 
 const char* describe_strided_copy(const Call& call, const Kernels&, Work& work) {
   const uint32_t bytes = call.u32(0);
   if (bytes != 1 && bytes != 2 && bytes != 4) return "an element of another size";
-  uint64_t count = 1, from = call.size(13), to = call.size(14);
-  for (uint32_t axis = 0; axis < 4; axis++) {
-    const uint64_t size = call.u32(1 + axis);
+  uint64_t count = 1, from = call.size(1 + 3 * kAxes), to = call.size(2 + 3 * kAxes);
+  for (uint32_t axis = 0; axis < kAxes; axis++) {
+    const uint64_t size = axis_size(call, axis);
     count = product(count, size);
     if (size == 0) continue;
-    from = sum(from, product(size - 1, call.size(5 + axis)));
-    to = sum(to, product(size - 1, call.size(9 + axis)));
+    from = sum(from, product(size - 1, from_stride(call, axis)));
+    to = sum(to, product(size - 1, to_stride(call, axis)));
   }
-  work.units = call.u32(1);
+  if (count > 0 && count > sum(to - call.size(2 + 3 * kAxes), 1)) return "elements that are written twice";
+  // Without elements there is no work, however long the other axes are.
+  work.units = count == 0 ? 0 : axis_size(call, 0);
   work.unit_cost = work.units == 0 ? 1 : 2.0 * double(count) / work.units;
   work.accesses[0] = reads_all(count == 0 ? 0 : product(sum(from, 1), bytes));
   work.accesses[1] = writes_all(count == 0 ? 0 : product(sum(to, 1), bytes));
   return nullptr;
 }
 
+/** Everything at one index of the axes before `Axis`. */
+template <class Element, uint32_t Axis>
+void copy_axes(const Call& call, const Element* from, Element* to) {
+  const uint32_t size = axis_size(call, Axis);
+  const size_t from_step = from_stride(call, Axis), to_step = to_stride(call, Axis);
+  for (uint32_t i = 0; i < size; i++)
+    if constexpr (Axis + 1 < kAxes)
+      copy_axes<Element, Axis + 1>(call, from + i * from_step, to + i * to_step);
+    else
+      to[i * to_step] = from[i * from_step];
+}
+
 template <class Element>
-void copy_unit(const Call& call, uint32_t i0) {
-  const Element* from = call.at<const Element>(0) + call.size(13) + i0 * call.size(5);
-  Element* to = call.at<Element>(1) + call.size(14) + i0 * call.size(9);
-  const uint32_t n1 = call.u32(2), n2 = call.u32(3), n3 = call.u32(4);
-  const size_t f1 = call.size(6), f2 = call.size(7), f3 = call.size(8);
-  const size_t t1 = call.size(10), t2 = call.size(11), t3 = call.size(12);
-  for (uint32_t i1 = 0; i1 < n1; i1++)
-    for (uint32_t i2 = 0; i2 < n2; i2++) {
-      const Element* source = from + i1 * f1 + i2 * f2;
-      Element* target = to + i1 * t1 + i2 * t2;
-      for (uint32_t i3 = 0; i3 < n3; i3++) target[i3 * t3] = source[i3 * f3];
-    }
+void copy_unit(const Call& call, uint32_t unit) {
+  const Element* from = call.at<const Element>(0) + call.size(1 + 3 * kAxes) + unit * from_stride(call, 0);
+  Element* to = call.at<Element>(1) + call.size(2 + 3 * kAxes) + unit * to_stride(call, 0);
+  copy_axes<Element, 1>(call, from, to);
 }
 
 void run_strided_copy(const Call& call, const Kernels&, uint32_t from, uint32_t to, void*, Failure&) {
@@ -287,6 +299,6 @@ const Op kFill{"fill", 1, 3, 0, 0, 0, describe_fill, run_fill};
 const Op kGather{"gather", 3, 4, 0, 0, 1 << 3, describe_gather, run_gather};
 const Op kGatherPacked{"gather_packed", 3, 5, 0, 0, 0, describe_gather_packed, run_gather_packed};
 const Op kUpdateSlice{"update_slice", 4, 4, 0, 0, 1 << 3, describe_update_slice, run_update_slice};
-const Op kStridedCopy{"strided_copy", 2, 15, 0, 0, 0x7fe0, describe_strided_copy, run_strided_copy};
+const Op kStridedCopy{"strided_copy", 2, 3 + 3 * kAxes, 0, 0, 0x1fff80, describe_strided_copy, run_strided_copy};
 
 }  // namespace quaver

@@ -148,7 +148,7 @@ Scenario moves(Random& random) {
   // A transposition of [2, 3, 4, 5] with gaps.
   s.steps.push_back({"strided_copy",
                      {table, s.bytes_result()},
-                     {element, 2, 3, 4, 5, 100, 30, 6, 1, 1, 2, 7, 29, double(random.below(3)), double(random.below(3))}});
+                     {element, 2, 3, 1, 1, 4, 5, 100, 30, 0, 0, 6, 1, 1, 2, 0, 0, 7, 29, double(random.below(3)), double(random.below(3))}});
   return s;
 }
 

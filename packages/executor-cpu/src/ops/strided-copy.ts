@@ -8,8 +8,8 @@ interface Axis {
   readonly to: number;
 }
 
-/** Axes of one instruction. */
-const axesOfOne = 4;
+/** Axes of the instruction `strided_copy`. */
+export const mostAxes = 6;
 
 export function rowMajorStrides(shape: readonly number[]): number[] {
   const strides: number[] = [];
@@ -21,39 +21,24 @@ export function rowMajorStrides(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** Copies elements from places that strides say (0 repeats one) to others; offsets and strides count elements. */
+/** Copies elements, of at most `mostAxes` axes, from places that strides say (0 repeats one) to others; all in elements. */
 export function emitStridedCopy(
   code: CodeBuilder,
   [from, to]: readonly [Ref, Ref],
   { dtype, shape }: ConcreteType,
   strides: { readonly from: readonly number[]; readonly to: readonly number[] },
-  offsets: { readonly from: number; readonly to: number } = { from: 0, to: 0 },
+  first: { readonly from: number; readonly to: number } = { from: 0, to: 0 },
 ): void {
   if (shape.includes(0)) return;
-  const axes = merged(shape.map((size, i) => ({ size, from: strides.from[i]!, to: strides.to[i]! })));
-  const bytes = dtypeBytes[dtype];
-  const emit = (rest: readonly Axis[], start: { from: number; to: number }): void => {
-    if (rest.length > axesOfOne) {
-      const [first, ...others] = rest as readonly [Axis, ...Axis[]];
-      for (let i = 0; i < first.size; i++) {
-        emit(others, { from: start.from + i * first.from, to: start.to + i * first.to });
-      }
-      return;
-    }
-    // The first axis is what threads share, the last one the innermost loop.
-    const one: Axis = { size: 1, from: 0, to: 0 };
-    const [first = one, ...others] = rest;
-    const four = [first, ...Array.from({ length: axesOfOne - 1 - others.length }, () => one), ...others];
-    code.emit(
-      'strided_copy',
-      [from, to],
-      [
-        ...[bytes, ...four.map(({ size }) => size), ...four.map((axis) => axis.from), ...four.map((axis) => axis.to)],
-        ...[start.from, start.to],
-      ],
-    );
-  };
-  emit(axes, offsets);
+  const one: Axis = { size: 1, from: 0, to: 0 };
+  // The first axis is what threads share out, the last one the innermost loop.
+  const [outermost = one, ...inner] = merged(
+    shape.map((size, i) => ({ size, from: strides.from[i]!, to: strides.to[i]! })),
+  );
+  const axes = [outermost, ...Array.from({ length: mostAxes - 1 - inner.length }, () => one), ...inner];
+  const sizes = axes.map(({ size }) => size);
+  const steps = [...axes.map((axis) => axis.from), ...axes.map((axis) => axis.to)];
+  code.emit('strided_copy', [from, to], [dtypeBytes[dtype], ...sizes, ...steps, first.from, first.to]);
 }
 
 /** Joins neighbours that one stride can walk in both. */
