@@ -15,9 +15,10 @@ if (isMainThread) {
   const addon = createRequire(import.meta.url)(process.env.ADDON);
   const engine = addon.open(addon.isas()[0], 2);
   const buffer = addon.allocate(engine, 1 << 22, false);
-  const copy = addon.ops().indexOf('strided_copy');
-  // A copy of the same element again and again, for hours.
-  const image = Float64Array.of(1, copy, 0, 0, 0, 1 << 21, 4, 4e9, 1024, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  const fill = addon.ops().indexOf('fill');
+  // The same million elements filled again and again, for seconds.
+  const again = Array.from({ length: 4000 }, () => [fill, 0, 0, 1 << 20, 4, 7]).flat();
+  const image = Float64Array.of(4000, ...again);
   addon.run(addon.load(engine, image, [buffer], false), () => undefined);
   parentPort.postMessage('running');
 }
