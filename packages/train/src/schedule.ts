@@ -3,6 +3,8 @@ import { QuaverError } from '@quaver/numerics';
 /** How the learning rate goes from its peak to its end. */
 export type Decay = 'constant' | 'linear' | 'cosine' | 'wsd';
 
+const decays: readonly Decay[] = ['constant', 'linear', 'cosine', 'wsd'];
+
 export interface ScheduleOptions {
   readonly decay: Decay;
   /** The largest rate. */
@@ -24,6 +26,7 @@ export interface ScheduleOptions {
  */
 export function schedule(options: ScheduleOptions): (step: number) => number {
   const { decay, peak, steps, warmup = 0, floor = 0, cooldown = Math.ceil(steps / 5) } = options;
+  check('decay', decay, decays.includes(decay), decays.join(', '));
   check('peak', peak, peak >= 0 && Number.isFinite(peak), 'a finite number of at least 0');
   check('steps', steps, Number.isInteger(steps) && steps >= 1, 'a whole number above 0');
   check('warmup', warmup, Number.isInteger(warmup) && warmup >= 0 && warmup <= steps, `a whole number up to ${steps}`);
@@ -48,7 +51,9 @@ export function schedule(options: ScheduleOptions): (step: number) => number {
   };
 }
 
-function check(option: string, value: number, holds: boolean, expected: string): void {
+function check(option: string, value: unknown, holds: boolean, expected: string): void {
   if (holds) return;
-  throw new QuaverError('schedule-option', `${option} is ${value}, expected ${expected}`, { where: { option } });
+  throw new QuaverError('schedule-option', `${option} is ${String(value)}, expected ${expected}`, {
+    where: { option },
+  });
 }

@@ -43,6 +43,7 @@ describe('schedule', () => {
   });
 
   test.each<[string, Partial<ScheduleOptions>]>([
+    ['decay is zigzag', { decay: 'zigzag' as never }],
     ['peak is -1', { peak: -1 }],
     ['steps is 0', { steps: 0 }],
     ['warmup is 11', { warmup: 11 }],
