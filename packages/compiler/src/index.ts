@@ -1,5 +1,6 @@
 export { type DifferentiateOptions, differentiate, gradientOutput } from './autodiff/differentiate.ts';
 export { type CompileOptions, type CompileResult, compile } from './compile.ts';
+export { quantizeWeightsName } from './folding/recompute-folded.ts';
 export type { WeightStatistics } from './folding/weight-statistics.ts';
 export type { CompileProgress, CompileTarget, Pass, PassContext } from './pass.ts';
 export { passes } from './passes/index.ts';

@@ -39,7 +39,7 @@ describe('caches and attention', () => {
     const dtypes = ['bf16', 'f8e4m3fn', 'f8e4m3fn', 'i32', 'f8e8m0fnu', 'f8e8m0fnu'];
     for (const fn of ['prefill', 'decode', 'logprobs']) expect(dtypesOf(attentionOf(module, fn))).toEqual(dtypes);
     const decode = module.functions.find(({ name }) => name === 'decode')!;
-    expect(decode.updates.map(({ state }) => state.split('.').at(-1))).toHaveLength(4 * shape.layers);
+    expect(decode.updates.map(({ name }) => name.split('.').at(-1))).toHaveLength(4 * shape.layers);
     expect(report.attention[0]!.precision).toBe('bf16, keys and values fp8');
   });
 

@@ -19,9 +19,12 @@ export interface PackedShape {
 
 class MadeForm implements Form {
   memory: EngineMemory | undefined;
+  /** Its memory holds what the bytes were before a program wrote them. */
+  isStale = false;
   readonly #make: (form: MadeForm) => Promise<void>;
   #making: Promise<void> | undefined;
 
+  /** @param make puts the form into its memory, or into new memory where it has none */
   constructor(make: (form: MadeForm) => Promise<void>, memory?: EngineMemory) {
     this.memory = memory;
     this.#make = make;
@@ -29,11 +32,12 @@ class MadeForm implements Form {
 
   /** Makes it once, also for several who wait. */
   async make(): Promise<void> {
-    if (this.memory) return;
+    if (this.memory && !this.isStale) return;
     this.#making ??= this.#make(this).finally(() => {
       this.#making = undefined;
     });
     await this.#making;
+    this.isStale = false;
   }
 }
 
@@ -55,6 +59,8 @@ export class CpuBuffer implements DeviceBuffer {
   readonly #wanted = new Map<Form, Need>();
   readonly #packed = new Map<string, PackedForm>();
   #decoded: MadeForm | undefined;
+  /** Programs write it: a parameter that trains. */
+  #mutable = false;
   #disposed = false;
 
   constructor(engine: Engine, byteLength: number, usage: BufferUsage) {
@@ -72,6 +78,30 @@ export class CpuBuffer implements DeviceBuffer {
 
   get isDisposed(): boolean {
     return this.#disposed;
+  }
+
+  get isStale(): boolean {
+    if (!this.#mutable) return false;
+    for (const { isStale } of this.#derived()) if (isStale) return true;
+    return false;
+  }
+
+  /** A parameter that programs write keeps its bytes as they are beside other forms; code that did without is bound anew. */
+  makeMutable(): void {
+    this.#alive();
+    if (this.#mutable || !this.isParameter) return;
+    this.#mutable = true;
+    this.generation++;
+  }
+
+  /** A program wrote the bytes. */
+  markWritten(): void {
+    for (const form of this.#derived()) form.isStale = form.memory !== undefined;
+  }
+
+  /** Makes forms anew, in the memory that they have, after the bytes were written. */
+  async renew(): Promise<void> {
+    for (const form of this.#derived()) if (form.isStale) await form.make();
   }
 
   /** Parameters are brought into the forms that prepared programs read. */
@@ -125,7 +155,7 @@ export class CpuBuffer implements DeviceBuffer {
 
   /** The table [n, k] packed, where it was packed already and gives its rows back exactly. */
   packedTable(n: number, k: number): Form | undefined {
-    return this.#exactForm(n, k)?.form;
+    return this.#mutable ? undefined : this.#exactForm(n, k)?.form;
   }
 
   /** E8M0 scales in f32. */
@@ -133,7 +163,7 @@ export class CpuBuffer implements DeviceBuffer {
     this.#alive();
     this.#decoded ??= new MadeForm(async (form) => {
       const source = await this.#rawMemory();
-      const target = this.engine.allocate(4 * count);
+      const target = form.memory ?? this.engine.allocate(4 * count);
       await runOnce(this.engine, 'decode_e8m0', [source, target], [count]);
       form.memory = target;
     });
@@ -155,6 +185,7 @@ export class CpuBuffer implements DeviceBuffer {
   async #settle(): Promise<void> {
     if (this.#wanted.size === 0) return;
     await this.make(this.#wanted);
+    if (this.#mutable) return;
     const exact = [...this.#packed.values()].some((packed) => packed.exact && packed.form.memory);
     if (exact && this.#wanted.get(this.#raw) !== 'bytes') this.#forget(this.#raw);
   }
@@ -163,6 +194,7 @@ export class CpuBuffer implements DeviceBuffer {
     if (form.memory) this.generation++;
     form.memory?.release();
     form.memory = undefined;
+    form.isStale = false;
   }
 
   *#derived(): Generator<MadeForm> {
@@ -188,14 +220,14 @@ export class CpuBuffer implements DeviceBuffer {
     const packed = this.#packed.get(key)!;
     const { format, n, k, rowStride, columnStride } = packed.shape;
     const source = await this.#rawMemory();
-    const target = this.engine.allocate(this.engine.packedBytes(format, n, k), true);
+    const target = form.memory ?? this.engine.allocate(this.engine.packedBytes(format, n, k), true);
     try {
       await runOnce(this.engine, 'pack', [source, target], [formatCode[format], n, k, rowStride, columnStride]);
     } catch (error) {
-      target.release();
+      if (target !== form.memory) target.release();
       throw error;
     }
-    packed.exact = format !== 'bf16' || packsExactly(source.bytes().subarray(0, this.byteLength));
+    packed.exact = !this.#mutable && (format !== 'bf16' || packsExactly(source.bytes().subarray(0, this.byteLength)));
     form.memory = target;
   }
 

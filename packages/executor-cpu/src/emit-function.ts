@@ -79,14 +79,15 @@ class Emitter {
   }
 
   /**
-   * A result without a slot is an output or an update written in place. Whatever reaches an output or a state from
+   * A result without a slot is an output or an update written in place. Whatever reaches an output, a state or a parameter from
    * elsewhere (an input that is an output, one value under two names) is copied at the end.
    */
   #placeResultsInBuffers(): void {
     const { fn, buffers } = this.#emission;
     for (const { name, value } of fn.outputs) this.#placeOrCopy(value, buffers.outputs?.[name]);
-    for (const { state, value } of fn.updates) {
-      if (value.ref !== state) this.#placeOrCopy(value, buffers.states?.[state]);
+    for (const { target, name, value } of fn.updates) {
+      const targets = target === 'parameter' ? buffers.parameters : buffers.states;
+      if (value.kind !== target || value.ref !== name) this.#placeOrCopy(value, targets?.[name]);
     }
     // Links of an in-place chain before the last one live in the state's memory too.
     for (const node of fn.nodes.toReversed()) {
@@ -143,9 +144,12 @@ class Emitter {
 
   #emitCopies(): void {
     const { code, fn } = this.#emission;
-    const states = new Set<Place | undefined>(fn.states.map((value) => this.#places.get(value)));
+    const updated = [...fn.states, ...fn.parameters].filter(({ kind, ref }) =>
+      fn.updates.some(({ target, name }) => target === kind && name === ref),
+    );
+    const replaced = new Set<Place | undefined>(updated.map((value) => this.#places.get(value)));
     // A state that another state takes over may itself be overwritten first: two that swap, for example.
-    const sources = this.#copies.map(({ from }) => (states.has(from) ? this.#snapshot(from) : from.ref()));
+    const sources = this.#copies.map(({ from }) => (replaced.has(from) ? this.#snapshot(from) : from.ref()));
     for (const [i, { to }] of this.#copies.entries()) copy(code, to, sources[i]!, to.ref());
   }
 

@@ -11,7 +11,7 @@ import {
   TurnClock,
   throwIfAborted,
 } from '@quaver/executor';
-import type { GraphFunction, Node, OpRegistry } from '@quaver/ir';
+import { type GraphFunction, type Node, type OpRegistry, updatedNames } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import type { Arena } from './arena.ts';
 import { CodeBuilder, memoryOf, type Ref } from './code/code-builder.ts';
@@ -65,6 +65,7 @@ export class CpuProgram implements Program {
   /** Tells parameters which forms of them the function reads. */
   async prepare(parameters: Bindings['parameters'], signal: AbortSignal | undefined): Promise<void> {
     const own = Object.fromEntries(Object.entries(parameters).map(([name, buffer]) => [name, this.#own(buffer)]));
+    for (const buffer of this.#updatedParameters({ parameters })) buffer.makeMutable();
     const { forms } = this.#emitForms(own);
     for (const buffer of Object.values(own)) {
       throwIfAborted(signal);
@@ -76,7 +77,18 @@ export class CpuProgram implements Program {
   async run(bindings: Bindings, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal);
     if (this.#disposed) throw new QuaverError('program-disposed', `program '${this.name}' is used after dispose()`);
-    const { parts } = await this.#bind(bindings);
+    const written = this.#updatedParameters(bindings);
+    for (const buffer of written) buffer.makeMutable();
+    const { parts, buffers } = await this.#bind(bindings);
+    for (const buffer of buffers) if (buffer.isStale) await buffer.renew();
+    try {
+      await this.#runParts(parts, signal);
+    } finally {
+      for (const buffer of written) buffer.markWritten();
+    }
+  }
+
+  async #runParts(parts: readonly Part[], signal: AbortSignal | undefined): Promise<void> {
     const clock = new TurnClock();
     for (const part of parts) {
       if (typeof part === 'function') {
@@ -176,10 +188,15 @@ export class CpuProgram implements Program {
       ...fn.inputs.map((value) => bindings.inputs[value.name]),
       ...fn.parameters.map((value) => bindings.parameters[value.ref!]),
       ...fn.states.map((value) => bindings.states[value.ref!]),
-      ...fn.updates.map(({ state }) => bindings.states[state]),
+      ...fn.updates.map(({ target, name }) => (target === 'parameter' ? bindings.parameters : bindings.states)[name]),
       ...fn.outputs.map((output) => bindings.outputs[output.name]),
     ];
     return named.map((buffer) => this.#own(buffer));
+  }
+
+  /** The parameters that a run writes. */
+  #updatedParameters({ parameters }: Pick<Bindings, 'parameters'>): CpuBuffer[] {
+    return [...updatedNames(this.#fn, 'parameter')].map((name) => this.#own(parameters[name]));
   }
 
   #own(buffer: DeviceBuffer | undefined): CpuBuffer {

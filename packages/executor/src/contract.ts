@@ -61,6 +61,7 @@ export interface Program {
 export interface Bindings {
   readonly symbols: DimBindings;
   readonly inputs: Readonly<Record<string, DeviceBuffer>>;
+  /** Those that the function updates are written, too: what was made of them before (packed forms, for example) is stale then. */
   readonly parameters: Readonly<Record<string, DeviceBuffer>>;
   /** Read and updated in place. */
   readonly states: Readonly<Record<string, DeviceBuffer>>;

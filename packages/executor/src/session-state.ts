@@ -23,6 +23,16 @@ export class SessionState implements Disposable {
     return this.#disposed;
   }
 
+  /** Whether the variable is part of it. */
+  has(name: string): boolean {
+    return Object.hasOwn(this.#buffers, name);
+  }
+
+  /** The names of its variables. */
+  get names(): readonly string[] {
+    return Object.keys(this.#buffers);
+  }
+
   /**
    * Gives `work` the buffers by state name. A `dispose()` in the meantime takes effect when `work` has ended: a kernel
    * must never write to memory that is somebody else's by then.

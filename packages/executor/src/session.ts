@@ -17,6 +17,8 @@ import {
   type Module,
   type OpRegistry,
   planMemory,
+  type Update,
+  updatedNames,
   type Value,
   viewHostArray,
 } from '@quaver/ir';
@@ -38,6 +40,8 @@ export interface SessionProgress {
 export interface SessionOptions {
   /** Functions that will be called; parameters that none of them uses are not loaded. Default: all. */
   readonly functions?: readonly string[];
+  /** Parameters that are not loaded, because a function will write them before another reads them. They start as zeros. */
+  readonly computed?: readonly string[];
   readonly registry?: OpRegistry;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: SessionProgress) => void;
@@ -105,16 +109,19 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * State for given sizes of its symbolic dimensions, zero-filled. What a function writes beyond a size (tokens beyond the
-   * capacity C of a KV cache) is dropped: keep positions below it.
-   * @throws QuaverError `session-symbol-range`, `dim-unbound`, `executor-out-of-memory`, `session-disposed`
+   * State for given sizes of its symbolic dimensions, zero-filled: the variables that the given functions have, by default
+   * all. What a function writes beyond a size (tokens beyond the capacity C of a KV cache) is dropped: keep positions below it.
+   * @throws QuaverError `session-function-unknown`, `session-symbol-range`, `dim-unbound`, `executor-out-of-memory`,
+   *   `session-disposed`
    */
-  createState(symbols: DimBindings = {}): SessionState {
+  createState(symbols: DimBindings = {}, functions?: readonly string[]): SessionState {
     this.#assertOpen();
     this.#checkRanges(symbols);
+    const wanted = functions && new Set(functions.flatMap((name) => [...statesOf(this.#find(name).fn)]));
     const buffers: Record<string, DeviceBuffer> = {};
     try {
       for (const { name, type } of this.module.states) {
+        if (wanted && !wanted.has(name)) continue;
         buffers[name] = this.executor.allocate(evaluateDim(byteCount(type), symbols), 'state');
       }
     } catch (error) {
@@ -191,6 +198,40 @@ export class Session implements AsyncDisposable {
     );
   }
 
+  /**
+   * The bytes of a parameter as they are now, little-endian and row-major; after the calls that were made before.
+   * @throws QuaverError `session-parameter-unknown`, `session-disposed`, `aborted`, and what the executor throws
+   */
+  async readParameter(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    const buffer = this.#parameter(name);
+    return this.#inTurn(signal, () => this.executor.download(buffer));
+  }
+
+  /**
+   * Replaces the bytes of a parameter, after the calls that were made before.
+   * @throws QuaverError `session-parameter-unknown`, `buffer-size`, `session-disposed`, `aborted`, and what the executor throws
+   */
+  async writeParameter(name: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const buffer = this.#parameter(name);
+    await this.#inTurn(signal, () => this.executor.upload(buffer, bytes));
+  }
+
+  /**
+   * The bytes of one variable of a state.
+   * @throws QuaverError `session-state-unknown`, `session-state-foreign`, `session-state-disposed`, `session-disposed`, `aborted`
+   */
+  async readState(state: SessionState, name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#withStateBuffer(state, name, signal, (buffer) => this.executor.download(buffer));
+  }
+
+  /**
+   * Replaces the bytes of one variable of a state.
+   * @throws what `readState` throws; QuaverError `buffer-size`
+   */
+  async writeState(state: SessionState, name: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.#withStateBuffer(state, name, signal, (buffer) => this.executor.upload(buffer, bytes));
+  }
+
   /** Waits for calls that were made, then gives back programs, parameters and states. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
@@ -203,6 +244,29 @@ export class Session implements AsyncDisposable {
     this.#parameters.clear();
     this.#parametersByFunction.clear();
     this.#states.clear();
+  }
+
+  #parameter(name: string): DeviceBuffer {
+    this.#assertOpen();
+    const buffer = this.#parameters.get(name);
+    if (buffer) return buffer;
+    throw new QuaverError('session-parameter-unknown', `no open function uses a parameter '${name}'`, {
+      where: { tensor: name },
+    });
+  }
+
+  async #withStateBuffer<T>(
+    state: SessionState,
+    name: string,
+    signal: AbortSignal | undefined,
+    work: (buffer: DeviceBuffer) => Promise<T>,
+  ): Promise<T> {
+    this.#assertOpen();
+    this.#checkOwnState(state, 'it was asked about');
+    if (!state.isDisposed && !state.has(name)) {
+      throw new QuaverError('session-state-unknown', `the state has no variable '${name}'`, { where: { state: name } });
+    }
+    return this.#inTurn(signal, () => state.use((buffers) => work(buffers[name]!)));
   }
 
   /** Runs `call` when the calls before have ended. A signal stops the waiting at once, and a running call by itself. */
@@ -279,23 +343,28 @@ export class Session implements AsyncDisposable {
 
   #bind(fn: GraphFunction, inputs: Readonly<Record<string, HostTensor>>, state: SessionState | undefined): DimBindings {
     const shapes = Object.fromEntries(fn.inputs.map(({ name }) => [name, inputs[name]!.type.shape]));
-    const symbols = bindSymbols(fn, shapes, usesState(fn) ? state?.symbols : undefined);
+    const symbols = bindSymbols(fn, shapes, statesOf(fn).size > 0 ? state?.symbols : undefined);
     this.#checkRanges(symbols);
     return symbols;
   }
 
   #checkState(fn: GraphFunction, state: SessionState | undefined): void {
-    if (!usesState(fn)) return;
+    const needed = statesOf(fn);
+    if (needed.size === 0) return;
     if (!state) {
       throw new QuaverError('session-state-missing', `function '${fn.name}' has state, and none was given`, {
         hint: 'Make one with session.createState(…) and pass it as `state`.',
         where: { function: fn.name },
       });
     }
+    this.#checkOwnState(state, `function '${fn.name}' was given`);
+    for (const name of needed) if (!state.has(name)) throw stateLacks(fn, name);
+  }
+
+  #checkOwnState(state: SessionState, what: string): void {
     if (this.#states.has(state) || state.isDisposed) return;
-    throw new QuaverError('session-state-foreign', `function '${fn.name}' was given the state of another session`, {
+    throw new QuaverError('session-state-foreign', `${what} the state of another session`, {
       hint: 'States belong to the session whose createState(…) made them.',
-      where: { function: fn.name },
     });
   }
 
@@ -352,12 +421,12 @@ export class Session implements AsyncDisposable {
   }
 
   #usedParameters(): Module['parameters'] {
-    const used = new Set([...this.#compiled.values()].flatMap(({ fn }) => fn.parameters.map(({ ref }) => ref)));
+    const used = new Set([...this.#compiled.values()].flatMap(({ fn }) => [...parametersOf(fn)]));
     return this.module.parameters.filter(({ name }) => used.has(name));
   }
 
-  async #load({ signal, onProgress }: SessionOptions): Promise<void> {
-    const parameters = this.#usedParameters();
+  async #load({ computed = [], signal, onProgress }: SessionOptions): Promise<void> {
+    const parameters = this.#usedParameters().filter(({ name }) => !computed.includes(name));
     const totalBytes = parameters.reduce((sum, { data }) => sum + (data?.byteLength ?? 0), 0);
     let loadedBytes = 0;
     for (const { name, data } of parameters) {
@@ -394,7 +463,7 @@ export class Session implements AsyncDisposable {
   #parametersOf(fn: GraphFunction): Bindings['parameters'] {
     let found = this.#parametersByFunction.get(fn);
     if (!found) {
-      found = Object.fromEntries(fn.parameters.map(({ ref }) => [ref!, this.#parameters.get(ref!)!]));
+      found = Object.fromEntries([...parametersOf(fn)].map((name) => [name, this.#parameters.get(name)!]));
       this.#parametersByFunction.set(fn, found);
     }
     return found;
@@ -407,12 +476,28 @@ function withBuffers<T>(
   state: SessionState | undefined,
   work: (states: Readonly<Record<string, DeviceBuffer>>) => Promise<T>,
 ): Promise<T> {
-  return usesState(fn) && state ? state.use(work) : work({});
+  return statesOf(fn).size > 0 && state ? state.use(work) : work({});
 }
 
-/** A function may set a state variable without reading it. */
-function usesState({ states, updates }: GraphFunction): boolean {
-  return states.length + updates.length > 0;
+/** The state variables that a function reads or sets; it may set one without reading it. */
+function statesOf(fn: GraphFunction): ReadonlySet<string> {
+  return namesOf(fn, fn.states, 'state');
+}
+
+/** The parameters that a function reads or sets. */
+function parametersOf(fn: GraphFunction): ReadonlySet<string> {
+  return namesOf(fn, fn.parameters, 'parameter');
+}
+
+function namesOf(fn: GraphFunction, read: readonly Value[], target: Update['target']): ReadonlySet<string> {
+  return new Set([...read.map(({ ref }) => ref!), ...updatedNames(fn, target)]);
+}
+
+function stateLacks(fn: GraphFunction, name: string): QuaverError {
+  return new QuaverError('session-state-incomplete', `function '${fn.name}' needs '${name}', which its state lacks`, {
+    hint: `Name '${fn.name}' among the functions in session.createState(…).`,
+    where: { function: fn.name, state: name },
+  });
 }
 
 function checkOutputs(fn: GraphFunction, outputs: readonly string[]): void {

@@ -1,7 +1,7 @@
 import { type Executor, nullPlugin, referencePlugin, Session } from '@quaver/executor';
 import type { HostTensor } from '@quaver/ir';
 import { describe, expect, test } from 'vitest';
-import { accumulator, chain, f32, f32Parameter, i32, moduleOf, swapper } from './support/modules.ts';
+import { accumulator, chain, f32, f32Parameter, i32, moduleOf, swapper, trainer } from './support/modules.ts';
 import { openPlainData } from './support/plain-data-executor.ts';
 
 const values = (tensor: HostTensor | undefined) => [...tensor!.data];
@@ -109,6 +109,54 @@ describe('run', () => {
       [3, 4],
       [1, 2],
     ]);
+  });
+});
+
+describe('weights that functions update', () => {
+  test('are what the next call reads, with the state of the functions that were named', async () => {
+    await using executor = await openPlainData();
+    await using session = await Session.open(trainer(), executor, { computed: ['copy'] });
+    using state = session.createState({}, ['train', 'read']);
+    expect(state.names).toEqual(['steps']);
+    const first = await session.run('train', { x: f32([3], [10, 20, 30]) }, { state });
+    expect(values(first.old)).toEqual([1, 2, 3]);
+    await session.run('train', { x: f32([3], [1, 1, 1]) }, { state });
+    const { w, copy, steps } = await session.run('read', {}, { state });
+    expect([values(w), values(copy), values(steps)]).toEqual([[12, 23, 34], [-12, -23, -34], [2]]);
+  });
+
+  test('can be read and replaced between calls, and so can states', async () => {
+    await using executor = await referencePlugin().open();
+    await using session = await Session.open(trainer(), executor);
+    using state = session.createState({}, ['train']);
+    await session.run('train', { x: f32([3], [1, 1, 1]) }, { state });
+    const floats = (bytes: Uint8Array) => [...new Float32Array(bytes.slice().buffer)];
+    const bytes = (...numbers: number[]) => new Uint8Array(Float32Array.from(numbers).buffer);
+    expect(floats(await session.readParameter('w'))).toEqual([2, 3, 4]);
+    expect(floats(await session.readState(state, 'steps'))).toEqual([1]);
+    await session.writeParameter('w', bytes(5, 6, 7));
+    await session.writeState(state, 'steps', bytes(9));
+    const { w, steps } = await session.run('read', {}, { state });
+    expect([values(w), values(steps)]).toEqual([[5, 6, 7], [9]]);
+  });
+
+  test('wrong names, sizes and states are refused', async () => {
+    await using executor = await referencePlugin().open();
+    await using session = await Session.open(trainer(), executor);
+    await using other = await Session.open(trainer(), executor);
+    using state = session.createState({}, ['train']);
+    using foreign = other.createState({}, ['train']);
+    const code = (expected: string) => expect.objectContaining({ code: expected });
+    expect(() => session.createState({}, ['leap'])).toThrow(code('session-function-unknown'));
+    await expect(session.run('touch', { x: f32([1], [1]) }, { state })).rejects.toThrow(
+      code('session-state-incomplete'),
+    );
+    await expect(session.readParameter('v')).rejects.toThrow(code('session-parameter-unknown'));
+    await expect(session.writeParameter('w', new Uint8Array(8))).rejects.toThrow(code('buffer-size'));
+    await expect(session.readState(state, 'other')).rejects.toThrow(code('session-state-unknown'));
+    await expect(session.readState(foreign, 'steps')).rejects.toThrow(code('session-state-foreign'));
+    state.dispose();
+    await expect(session.readState(state, 'steps')).rejects.toThrow(code('session-state-disposed'));
   });
 });
 

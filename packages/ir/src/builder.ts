@@ -7,8 +7,8 @@ import type {
   GraphFunction,
   Node,
   Parameter,
-  StateUpdate,
   StateVariable,
+  Update,
   Value,
 } from './module.ts';
 import type { OpDefinition } from './op.ts';
@@ -28,7 +28,7 @@ export class GraphBuilder {
   readonly parameters: Value[] = [];
   readonly states: Value[] = [];
   readonly #outputs: FunctionOutput[] = [];
-  readonly #updates: StateUpdate[] = [];
+  readonly #updates: Update[] = [];
   readonly #shared = new Map<string, Value>();
   /** Every name in use, with the suffix to try first when it is wanted again. */
   readonly #names = new Map<string, number>();
@@ -67,7 +67,12 @@ export class GraphBuilder {
 
   /** Makes `value` what the state variable holds after the call. */
   update(state: StateVariable, value: Value): void {
-    this.#updates.push({ state: state.name, value });
+    this.#updates.push({ target: 'state', name: state.name, value });
+  }
+
+  /** Makes `value` what the parameter holds after the call. */
+  updateParameter(parameter: Pick<Parameter, 'name'>, value: Value): void {
+    this.#updates.push({ target: 'parameter', name: parameter.name, value });
   }
 
   output(name: string, value: Value): void {

@@ -59,10 +59,11 @@ export {
   memoryData,
   type Node,
   type Parameter,
-  type StateUpdate,
   type StateVariable,
   type SymbolicDim,
   type TensorData,
+  type Update,
+  updatedNames,
   type Value,
   type ValueKind,
 } from './module.ts';

@@ -6,7 +6,7 @@ import { QuaverError } from '@quaver/numerics';
 import { bindSymbols, missingInput } from './bind.ts';
 import type { DimBindings } from './dim.ts';
 import { expandComposite } from './expand.ts';
-import type { GraphFunction, Node, Value } from './module.ts';
+import type { GraphFunction, Node, Update, Value } from './module.ts';
 import { coreOps } from './ops/index.ts';
 import type { OpRegistry } from './registry.ts';
 import { bindType, type ConcreteType, concreteElementCount, formatType, type HostTensor, sameType } from './type.ts';
@@ -34,6 +34,8 @@ export interface InterpretResults {
   readonly outputs: Record<string, HostTensor>;
   /** New contents by state name, for the states that the function updates. */
   readonly states: Record<string, HostTensor>;
+  /** New contents by parameter name, for the parameters that the function updates. */
+  readonly parameters: Record<string, HostTensor>;
 }
 
 /**
@@ -63,9 +65,14 @@ export function interpretFunction(
     const tensor = values.get(value)!;
     return shared.has(tensor.data.buffer) ? { type: tensor.type, data: tensor.data.slice() } : tensor;
   };
+  const updated = (target: Update['target']) =>
+    Object.fromEntries(
+      fn.updates.filter((update) => update.target === target).map(({ name, value }) => [name, result(value)]),
+    );
   return {
     outputs: Object.fromEntries(fn.outputs.map(({ name, value }) => [name, result(value)])),
-    states: Object.fromEntries(fn.updates.map(({ state, value }) => [state, result(value)])),
+    states: updated('state'),
+    parameters: updated('parameter'),
   };
 }
 
@@ -127,7 +134,7 @@ function run(
   return values;
 }
 
-/** The index of the last node that reads each value; Infinity for outputs and state updates. */
+/** The index of the last node that reads each value; Infinity for outputs and updates. */
 function lastUses(fn: GraphFunction): Map<Value, number> {
   const lastUse = new Map<Value, number>();
   fn.nodes.forEach((node, i) => {

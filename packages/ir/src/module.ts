@@ -80,17 +80,30 @@ export interface FunctionOutput {
   readonly value: Value;
 }
 
-/** The functional update of a state variable: after the call the state holds `value`. */
-export interface StateUpdate {
-  readonly state: string;
+/**
+ * A functional update: after the call the state variable or the parameter holds `value`. Weights that train stay parameters:
+ * an optimizer's step and the quantization of the new weights are updates like a cache's.
+ */
+export interface Update {
+  readonly target: 'state' | 'parameter';
+  /** Of the state variable or the parameter; the function need not read it. */
+  readonly name: string;
   readonly value: Value;
+}
+
+/** The names of what a function updates. */
+export function updatedNames(fn: GraphFunction, target: Update['target']): Set<string> {
+  return new Set(fn.updates.filter((update) => update.target === target).map(({ name }) => name));
 }
 
 /** Where intermediate values live: values with the same slot never live at the same time. */
 export interface MemoryPlan {
   /** Bytes per slot, as dimensions over the module's symbols. */
   readonly slots: readonly Dim[];
-  /** Slot index by value name; a value without an entry aliases a state, an input or an output. */
+  /**
+   * Slot index by value name. A value without an entry is an output or an update: it is written straight into the memory of
+   * its output, state or parameter, also when its elementwise node reads the old contents there.
+   */
   readonly slotOf: Readonly<Record<string, number>>;
 }
 
@@ -101,7 +114,7 @@ export interface GraphFunction {
   readonly states: readonly Value[];
   readonly nodes: readonly Node[];
   readonly outputs: readonly FunctionOutput[];
-  readonly updates: readonly StateUpdate[];
+  readonly updates: readonly Update[];
   readonly plan: MemoryPlan | undefined;
 }
 

@@ -87,7 +87,7 @@ export interface OpSource<O extends Operands, A extends AttributeSpecs> {
 /**
  * - `narrowing`: loses precision on purpose; passes may not remove it or fold through it.
  * - `fold-barrier`: folding its result into a constant would undo quantization.
- * - `elementwise`: element i of each result depends on element i of the operands alone.
+ * - `elementwise`: element i of each result depends on element i of the operands of its shape, and on single numbers, alone.
  */
 export type OpTrait = 'narrowing' | 'fold-barrier' | 'elementwise';
 

@@ -1,4 +1,4 @@
-/** @file The part of the semantic verifier that judges one function: values, nodes, outputs and state updates. */
+/** @file The part of the semantic verifier that judges one function: values, nodes, outputs and updates. */
 import { QuaverError } from '@quaver/numerics';
 import type { GraphFunction, Module, Node, Value, ValueKind } from './module.ts';
 import type { OpDefinition } from './op.ts';
@@ -175,19 +175,19 @@ function verifyResults(fn: GraphFunction, values: FunctionValues, context: Modul
     addUnique(names, name, 'output', place);
     values.use(value, place);
   }
-  const updated = new Set<string>();
-  for (const { state, value } of fn.updates) {
+  const updated = { state: new Set<string>(), parameter: new Set<string>() };
+  for (const { target: kind, name, value } of fn.updates) {
     const place = { function: fn.name, value: value.name };
     values.use(value, place);
-    const target = context.states.get(state);
-    if (target === undefined) refuse('verify-update', place, `it updates the state '${state}', which does not exist`);
-    if (updated.has(state)) refuse('verify-update', place, `the state '${state}' is updated twice`);
-    updated.add(state);
+    const target = (kind === 'state' ? context.states : context.parameters).get(name);
+    if (target === undefined) refuse('verify-update', place, `it updates the ${kind} '${name}', which does not exist`);
+    if (updated[kind].has(name)) refuse('verify-update', place, `the ${kind} '${name}' is updated twice`);
+    updated[kind].add(name);
     if (!sameType(target.type, value.type)) {
       refuse(
         'verify-update',
         place,
-        `its type is ${formatType(value.type)} but the state '${state}' is ${formatType(target.type)}`,
+        `its type is ${formatType(value.type)} but the ${kind} '${name}' is ${formatType(target.type)}`,
       );
     }
   }

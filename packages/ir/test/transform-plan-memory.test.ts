@@ -12,23 +12,39 @@ import {
 
 const state = { name: 'cache', type: { dtype: 'f32', shape: ['B', 16, 4] } } as const;
 
-/** Runs a plan with tokens for contents: reads must find what was written last by the value they name. */
+const stateNamed = (name: string) => ({ name, type: { dtype: 'f32', shape: ['B', 'T', 4] } }) as const;
+
+/**
+ * Runs a plan with tokens for contents: reads must find what was written last by the value they name. A value without a
+ * slot lives where it goes: in its output, or else in the first state or parameter that it updates.
+ */
 function simulate(fn: GraphFunction): string[] {
-  const slots = new Map<number, Value>();
+  const memory = new Map<number | string, Value>();
   const problems: string[] = [];
   const { slotOf } = fn.plan!;
-  const read = (value: Value, reader: string) => {
+  const outputs = new Set(fn.outputs.map(({ value }) => value));
+  const homeOf = (value: Value): number | string | undefined => {
     const slot = slotOf[value.name];
-    if (slot !== undefined && slots.get(slot) !== value) problems.push(`${reader} reads %${value.name}, overwritten`);
+    if (slot !== undefined || value.kind === 'input') return slot;
+    if (value.ref !== undefined) return `${value.kind} ${value.ref}`;
+    const update = fn.updates.find((candidate) => candidate.value === value);
+    return update && !outputs.has(value) ? `${update.target} ${update.name}` : undefined;
+  };
+  const read = (value: Value, reader: string) => {
+    const home = homeOf(value);
+    const found = home === undefined ? value : memory.get(home);
+    if (found !== undefined && found !== value) problems.push(`${reader} reads %${value.name}, overwritten`);
   };
   for (const node of fn.nodes) {
     for (const value of node.operands) if (value) read(value, node.op);
     for (const value of node.results) {
-      const slot = slotOf[value.name];
-      if (slot === undefined) continue;
-      const inUse = node.operands.some((operand) => operand && slotOf[operand.name] === slot);
-      if (inUse) problems.push(`${node.op} writes %${value.name} over an operand`);
-      slots.set(slot, value);
+      const home = homeOf(value);
+      if (home === undefined) continue;
+      const inUse = node.operands.some((operand) => operand && homeOf(operand) === home);
+      const atOnce = typeof home === 'string' && coreOps.latest('core', node.op).traits.includes('elementwise');
+      const isSlice = node.op === 'dynamic_update_slice';
+      if (inUse && !atOnce && !isSlice) problems.push(`${node.op} writes %${value.name} over an operand`);
+      memory.set(home, value);
     }
   }
   for (const { value } of [...fn.outputs, ...fn.updates]) read(value, 'the end');
@@ -44,7 +60,9 @@ interface Step {
 function randomFunction(steps: readonly Step[]): GraphFunction {
   const g = new GraphBuilder('main');
   const position = g.input('position', 'i32', ['B']);
+  const states = ['m', 'n', 'o'].map(stateNamed);
   const values: Value[] = [g.input('x', 'f32', ['B', 'T', 4]), g.input('y', 'f32', ['B', 8, 4])];
+  values.push(...states.slice(1).map((item) => g.state(item)));
   const pick = (n: number) => values[n % values.length]!;
   for (const { kind, a, b } of steps) {
     const x = pick(a);
@@ -63,6 +81,9 @@ function randomFunction(steps: readonly Step[]): GraphFunction {
   }
   const token = g.input('token', 'f32', ['B', 1, 4]);
   g.update(state, g.op('dynamic_update_slice', [g.state(state), token, position], { axis: 1 }));
+  const fitting = values.filter(({ type }) => type.dtype === 'f32' && type.shape.join() === 'B,T,4');
+  for (const [i, item] of states.entries())
+    g.update(item, fitting[(steps[0]!.a * (i + 1) + steps[0]!.b) % fitting.length]!);
   for (const [i, value] of values.slice(-2).entries()) g.output(`out${i}`, value);
   return g.finish();
 }
@@ -87,7 +108,8 @@ describe('planMemory', () => {
         }
         expect(planMemory(randomFunction(steps)).plan).toEqual(fn.plan);
         const symbols = ['B', 'T'].map((name) => ({ name, min: 1, max: 8, multiple: 1 }));
-        const module = { name: 'm', symbols, parameters: [], states: [state], metadata: {}, attachments: new Map() };
+        const states = [state, ...['m', 'n', 'o'].map(stateNamed)];
+        const module = { name: 'm', symbols, parameters: [], states, metadata: {}, attachments: new Map() };
         verifyModule({ ...module, functions: [fn] }, { registry: coreOps });
       }),
       { numRuns: 300 },

@@ -218,21 +218,31 @@ describe('parameters, states and symbols', () => {
     ],
     ['verify-reference', "the module has no state 'weight'", chain({ states: [s('weight')] })],
     ['verify-reference', 'the state', chain({ states: [s('cache', type('f32', 'T', 4))] })],
-    ['verify-update', "it updates the state 'none'", chain({ updates: [{ state: 'none', value: a }] })],
+    ['verify-update', "it updates the state 'none'", chain({ updates: [{ target: 'state', name: 'none', value: a }] })],
     [
       'verify-update',
       "the state 'cache' is updated twice",
       chain({
         updates: [
-          { state: 'cache', value: a },
-          { state: 'cache', value: b },
+          { target: 'state', name: 'cache', value: a },
+          { target: 'state', name: 'cache', value: b },
         ],
       }),
     ],
     [
       'verify-update',
       "its type is f32[4] but the state 'cache' is f32[B,4]",
-      chain({ parameters: [p('weight')], updates: [{ state: 'cache', value: p('weight') }] }),
+      chain({ parameters: [p('weight')], updates: [{ target: 'state', name: 'cache', value: p('weight') }] }),
+    ],
+    [
+      'verify-update',
+      "it updates the parameter 'cache', which does not exist",
+      chain({ updates: [{ target: 'parameter', name: 'cache', value: a }] }),
+    ],
+    [
+      'verify-update',
+      "its type is f32[B,4] but the parameter 'weight' is f32[4]",
+      chain({ updates: [{ target: 'parameter', name: 'weight', value: a }] }),
     ],
     ['verify-duplicate-name', "the parameter 'weight' exists twice", { ...chain(), parameters: [weight, weight] }],
     ['verify-duplicate-name', "the state 'cache' exists twice", { ...chain(), states: [cache, cache] }],

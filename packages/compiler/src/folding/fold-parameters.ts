@@ -1,15 +1,28 @@
-import { byteCount, type GraphFunction, type Module, type OpRegistry, type Parameter, type Value } from '@quaver/ir';
+import {
+  byteCount,
+  type GraphFunction,
+  type Module,
+  type OpRegistry,
+  type Parameter,
+  updatedNames,
+  type Value,
+} from '@quaver/ir';
 import { FoldedTensors } from './folded-data.ts';
 import { type Expression, ExpressionTable, sourceOf } from './parameter-expression.ts';
 import { type FoldedValue, nameFolded } from './parameter-names.ts';
+import { recomputeFolded } from './recompute-folded.ts';
 
 /**
  * Replaces what can be computed from parameters alone by new parameters, whose bytes are computed when they are read.
- * Originals that nobody uses any more are dropped; equal computations in several functions give one parameter.
+ * Originals that nobody uses any more are dropped; equal computations in several functions give one parameter. What is made
+ * of parameters that a function updates is computed anew by the function `quantize_weights`. Functions that update
+ * parameters are left as they are.
  */
 export function foldParameters(module: Module, registry: OpRegistry): Module {
   const table = new ExpressionTable(module, registry);
-  const expressions = module.functions.map((fn) => table.valuesOf(fn));
+  const expressions = module.functions.map((fn) =>
+    updatedNames(fn, 'parameter').size > 0 ? noExpressions : table.valuesOf(fn),
+  );
   const folded = new Map<Expression, FoldedValue>();
   const stay = new Set<string>();
   module.functions.forEach((fn, i) => {
@@ -30,8 +43,10 @@ export function foldParameters(module: Module, registry: OpRegistry): Module {
       return name === undefined ? undefined : byName.get(name);
     }),
   );
-  return { ...module, parameters, functions };
+  return recomputeFolded({ ...module, parameters, functions }, [...folded.values()], names, registry);
 }
+
+const noExpressions: ReadonlyMap<Value, Expression> = new Map();
 
 /** Values that nodes which stay, outputs and state updates read, in order; with the reader's location. */
 function usesOutside(fn: GraphFunction, expressions: ReadonlyMap<Value, Expression>) {
@@ -99,7 +114,7 @@ function replaceFolded(
     return operands.every((value, i) => value === node.operands[i]) ? node : { ...node, operands };
   });
   const outputs = fn.outputs.map(({ name, value }) => ({ name, value: resolve(value) }));
-  const updates = fn.updates.map(({ state, value }) => ({ state, value: resolve(value) }));
+  const updates = fn.updates.map((update) => ({ ...update, value: resolve(update.value) }));
   const parameters = [...remaining, ...added.values()];
   return { ...fn, parameters, nodes: rewritten, outputs, updates, plan: undefined };
 }

@@ -1,4 +1,4 @@
-import type { GraphFunction, Module } from '@quaver/ir';
+import { type GraphFunction, type Module, updatedNames } from '@quaver/ir';
 
 /** The module with every function rewritten; the module itself when no function changed. */
 export function mapFunctions(module: Module, rewrite: (fn: GraphFunction) => GraphFunction): Module {
@@ -9,9 +9,11 @@ export function mapFunctions(module: Module, rewrite: (fn: GraphFunction) => Gra
 
 /** The module without the parameters and states that no function mentions; the module itself when all are used. */
 export function dropUnusedTensors(module: Module): Module {
-  const parameters = new Set(module.functions.flatMap((fn) => fn.parameters.map((value) => value.ref)));
+  const parameters = new Set(
+    module.functions.flatMap((fn) => [...fn.parameters.map((value) => value.ref), ...updatedNames(fn, 'parameter')]),
+  );
   const states = new Set(
-    module.functions.flatMap((fn) => [...fn.states.map((value) => value.ref), ...fn.updates.map(({ state }) => state)]),
+    module.functions.flatMap((fn) => [...fn.states.map((value) => value.ref), ...updatedNames(fn, 'state')]),
   );
   const keptParameters = module.parameters.filter(({ name }) => parameters.has(name));
   const keptStates = module.states.filter(({ name }) => states.has(name));

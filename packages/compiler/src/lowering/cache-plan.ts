@@ -1,4 +1,4 @@
-import type { GraphFunction, Module, Node, Value } from '@quaver/ir';
+import { type GraphFunction, type Module, type Node, type Update, updatedNames, type Value } from '@quaver/ir';
 import { phaseOf } from '../graph/phase.ts';
 import { producersOf, usersOf } from '../graph/value-uses.ts';
 import type { AttentionPrecision, Recipe } from '../recipe/recipe.ts';
@@ -56,7 +56,7 @@ function cachesOf(fn: GraphFunction): Map<string, Refusal | undefined> {
     }
   }
   for (const value of fn.states) {
-    const used = users.has(value) || fn.updates.some(({ state }) => state === value.ref);
+    const used = users.has(value) || updatedNames(fn, 'state').has(value.ref!);
     if (used && !caches.has(value.ref!)) {
       caches.set(value.ref!, unknownUse(value.ref!, 'a node that is not attention'));
     }
@@ -73,8 +73,9 @@ function misuse(fn: GraphFunction, write: Node, users: ReadonlyMap<Value, readon
   ];
   if (strangers.length > 0) return unknownUse(state.ref!, strangers[0]!.op);
   if (fn.outputs.some(({ value }) => value === written || value === state)) return unknownUse(state.ref!, 'an output');
-  const stored = fn.updates.filter(({ state: name, value }) => name === state.ref || value === written);
-  return stored.every(({ state: name, value }) => name === state.ref && value === written)
+  const isOwn = ({ target, name }: Update) => target === 'state' && name === state.ref;
+  const stored = fn.updates.filter((update) => isOwn(update) || update.value === written);
+  return stored.every((update) => isOwn(update) && update.value === written)
     ? undefined
     : unknownUse(state.ref!, 'another state update');
 }

@@ -30,7 +30,7 @@ export class AttentionLowering {
     this.#plan = plan;
     for (const state of rewriter.source.states) {
       const dtype = cacheDType(plan.precision.get(state.ref!));
-      if (dtype) rewriter.retypeState(state, { ...state.type, dtype });
+      if (dtype) rewriter.retype(state, { ...state.type, dtype });
     }
   }
 

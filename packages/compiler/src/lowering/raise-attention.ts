@@ -31,7 +31,7 @@ function raiseFunction(fn: GraphFunction, module: Module, scaleStates: Set<strin
   for (const [write, kind] of writes) {
     const state = write.operands[0]!;
     if (kind === 'scales') dropped.add(state.ref!);
-    else rewriter.retypeState(state, { ...state.type, dtype: 'f32' });
+    else rewriter.retype(state, { ...state.type, dtype: 'f32' });
   }
   for (const state of dropped) scaleStates.add(state);
 
@@ -63,7 +63,7 @@ function raiseFunction(fn: GraphFunction, module: Module, scaleStates: Set<strin
   return {
     ...result,
     states: result.states.filter(({ ref }) => !dropped.has(ref!)),
-    updates: result.updates.filter(({ state }) => !dropped.has(state)),
+    updates: result.updates.filter(({ target, name }) => target === 'parameter' || !dropped.has(name)),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { GraphFunction, Node, Value } from '@quaver/ir';
+import { type GraphFunction, type Node, updatedNames, type Value } from '@quaver/ir';
 import { dropUnusedTensors, mapFunctions } from '../graph/edit-module.ts';
 import type { Pass } from '../pass.ts';
 
@@ -17,7 +17,7 @@ export function dropDeadNodes(fn: GraphFunction): GraphFunction {
     for (const value of node.operands) if (value) live.add(value);
     kept.push(node);
   }
-  const updated = new Set(fn.updates.map(({ state }) => state));
+  const updated = updatedNames(fn, 'state');
   const parameters = fn.parameters.filter((value) => live.has(value));
   const states = fn.states.filter((value) => live.has(value) || updated.has(value.ref!));
   const same =

@@ -1,4 +1,4 @@
-import { type Module, memoryData, type Parameter } from '@quaver/ir';
+import { type Module, memoryData, type Parameter, updatedNames } from '@quaver/ir';
 import { bytesOf, FoldedData } from '../folding/folded-data.ts';
 import { weightStatistics } from '../folding/weight-statistics.ts';
 import { dropUnusedTensors } from '../graph/edit-module.ts';
@@ -24,7 +24,9 @@ export function emitKeeping(keptBytes: number): Pass {
 
 async function emitModule(module: Module, keptBytes: number, context: PassContext): Promise<Module> {
   const used = dropUnusedTensors(module);
-  const folded = used.parameters.filter(({ data }) => data instanceof FoldedData);
+  // What a function computes anew is not needed as bytes in the file.
+  const computed = new Set(used.functions.flatMap((fn) => [...updatedNames(fn, 'parameter')]));
+  const folded = used.parameters.filter(({ name, data }) => data instanceof FoldedData && !computed.has(name));
   if (folded.length === 0) return used;
   const bytes = folded.reduce((total, { data }) => total + data!.byteLength, 0);
   const evaluated = await evaluateAll(folded, bytes <= keptBytes, context);

@@ -59,7 +59,7 @@ function inferFunction(fn: GraphFunction, sizes: Sizes, registry: OpRegistry): G
   });
   if (!changed) return fn;
   const outputs = fn.outputs.map(({ name, value }) => ({ name, value: resolve(value) }));
-  const updates = fn.updates.map(({ state, value }) => ({ state, value: resolve(value) }));
+  const updates = fn.updates.map((update) => ({ ...update, value: resolve(update.value) }));
   return { ...fn, inputs, states, nodes, outputs, updates, plan: undefined };
 }
 

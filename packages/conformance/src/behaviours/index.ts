@@ -8,11 +8,13 @@ import { orderingCase } from './ordering.ts';
 import { rowInvarianceCases } from './row-invariance.ts';
 import { sessionCases } from './sessions.ts';
 import { stateCases } from './state.ts';
+import { weightCases } from './weights.ts';
 
 /** Everything that is about how an executor behaves, and not about what an op computes. */
 export const behaviourCases: readonly ConformanceCase[] = [
   ...aliasingCases,
   ...stateCases,
+  ...weightCases,
   orderingCase,
   determinismCase,
   ...rowInvarianceCases,

@@ -49,7 +49,7 @@ export async function evaluateFunction(evaluation: Evaluation): Promise<Readonly
   return values;
 }
 
-/** The index of the last node that reads each value; Infinity for outputs and state updates. */
+/** The index of the last node that reads each value; Infinity for outputs and updates. */
 function lastUses(fn: GraphFunction): ReadonlyMap<Value, number> {
   const lastUse = new Map<Value, number>();
   for (const [index, { operands }] of fn.nodes.entries()) {

@@ -123,7 +123,10 @@ class ReferenceExecutor implements Executor {
     const bound = this.#bind(fn, bindings);
     const stores = [
       ...fn.outputs.map(({ name, value }) => ({ value, buffer: requireBuffer(name, bindings.outputs[name]) })),
-      ...fn.updates.map(({ state, value }) => ({ value, buffer: requireBuffer(state, bindings.states[state]) })),
+      ...fn.updates.map(({ target, name, value }) => {
+        const buffers = target === 'parameter' ? bindings.parameters : bindings.states;
+        return { value, buffer: requireBuffer(name, buffers[name]) };
+      }),
     ];
     const { symbols } = bindings;
     const values = await evaluateFunction({ fn, bound, symbols, registry: this.#registry, signal });

@@ -110,3 +110,28 @@ export function swapper(): Module {
   get.output('b', get.state(b));
   return moduleOf([swap.finish(), put.finish(), get.finish()], { states: [a, b] });
 }
+
+/** `train(x[3])` adds x to the parameter 'w' and counts in the state 'steps'; `read()` gives both; `only_weights()` has no state. */
+export function trainer(): Module {
+  const w = f32Parameter('w', [1, 2, 3]);
+  const copy = { ...f32Parameter('copy', [0, 0, 0]), trainable: false };
+  const steps: StateVariable = { name: 'steps', type: { dtype: 'f32', shape: [1] } };
+  const other: StateVariable = { name: 'other', type: { dtype: 'f32', shape: ['B'] } };
+  const train = new GraphBuilder('train');
+  const moved = train.op('add', [train.parameter(w), train.input('x', 'f32', [3])]);
+  train.updateParameter(w, moved);
+  train.updateParameter(copy, train.op('negate', [moved]));
+  train.update(steps, train.op('add', [train.state(steps), train.constant(1, 'f32', [1])]));
+  train.output('old', train.parameter(w));
+  const read = new GraphBuilder('read');
+  read.output('w', read.parameter(w));
+  read.output('copy', read.parameter(copy));
+  read.output('steps', read.state(steps));
+  const touch = new GraphBuilder('touch');
+  touch.update(other, touch.input('x', 'f32', ['B']));
+  return moduleOf([train.finish(), read.finish(), touch.finish()], {
+    symbols: [{ name: 'B', min: 1, max: 4, multiple: 1 }],
+    parameters: [w, copy],
+    states: [steps, other],
+  });
+}

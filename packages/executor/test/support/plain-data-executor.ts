@@ -15,7 +15,15 @@ import {
   referencePlugin,
   type Support,
 } from '@quaver/executor';
-import { dimSymbols, type GraphFunction, type Module, readModuleBytes, type Value, writeModuleBytes } from '@quaver/ir';
+import {
+  dimSymbols,
+  type GraphFunction,
+  type Module,
+  readModuleBytes,
+  type Update,
+  type Value,
+  writeModuleBytes,
+} from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 
 interface Held {
@@ -128,17 +136,20 @@ export class PlainDataExecutor implements Executor {
 function wrap(fn: GraphFunction): Module {
   const values = [...fn.inputs, ...fn.states, ...fn.nodes.flatMap((node) => node.results)];
   const symbols = new Set(values.flatMap(({ type }) => type.shape.flatMap(dimSymbols)));
-  // A state that is set without being read appears in the updates alone.
-  const states = new Map([
-    ...fn.updates.map(({ state, value }): [string, Value] => [state, value]),
-    ...fn.states.map((value): [string, Value] => [value.ref!, value]),
-  ]);
+  // What is set without being read appears in the updates alone.
+  const named = (kind: Update['target'], read: readonly Value[]) =>
+    new Map([
+      ...fn.updates.filter(({ target }) => target === kind).map(({ name, value }): [string, Value] => [name, value]),
+      ...read.map((value): [string, Value] => [value.ref!, value]),
+    ]);
+  const states = named('state', fn.states);
+  const parameters = named('parameter', fn.parameters);
   return {
     name: fn.name,
     symbols: [...symbols].map((name) => ({ name, min: 0, max: Number.POSITIVE_INFINITY, multiple: 1 })),
-    parameters: fn.parameters.map((value) => ({
-      name: value.ref!,
-      type: { dtype: value.type.dtype, shape: value.type.shape.map(Number) },
+    parameters: [...parameters].map(([name, { type }]) => ({
+      name,
+      type: { dtype: type.dtype, shape: type.shape.map(Number) },
       data: undefined,
       trainable: false,
     })),

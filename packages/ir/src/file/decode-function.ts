@@ -1,6 +1,6 @@
 /** @file Decodes one function of a header. */
 import * as fb from '../gen/ir.ts';
-import type { GraphFunction, MemoryPlan, Node, Value, ValueKind } from '../module.ts';
+import type { GraphFunction, MemoryPlan, Node, Update, Value, ValueKind } from '../module.ts';
 import type { HeaderReader } from './header-reader.ts';
 import { type Upgraders, upgradeNode } from './upgrade.ts';
 
@@ -33,7 +33,9 @@ export function decodeFunction(
     }),
     updates: reader.list(fn.updatesLength(), (i) => {
       const update = fn.updates(i)!;
-      return { state: reader.at(names.states, update.state(), 'state'), value: valueAt(update.value()) };
+      const target = fb.UpdateTarget[update.target()] as Update['target'];
+      const targets = target === 'parameter' ? names.parameters : names.states;
+      return { target, name: reader.at(targets, update.ref(), target), value: valueAt(update.value()) };
     }),
     plan: plan ? decodePlan(reader, plan, values) : undefined,
   };

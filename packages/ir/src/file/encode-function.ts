@@ -37,9 +37,11 @@ export class FunctionEncoder {
     );
     const updates = fb.Function.createUpdatesVector(
       b,
-      fn.updates.map(({ state, value }) =>
-        fb.Update.createUpdate(b, this.#tables.stateIndex.get(state)!, this.#index(value)),
-      ),
+      fn.updates.map(({ target, name, value }) => {
+        const { parameterIndex, stateIndex } = this.#tables;
+        const ref = (target === 'parameter' ? parameterIndex : stateIndex).get(name)!;
+        return fb.Update.createUpdate(b, ref, this.#index(value), fb.UpdateTarget[target]);
+      }),
     );
     const plan = fn.plan && this.#plan(fn.plan);
     const name = this.#tables.string(fn.name);

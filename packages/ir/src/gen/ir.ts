@@ -28,5 +28,6 @@ export { StringAttribute } from './ir/string-attribute.ts';
 export { Symbol } from './ir/symbol.ts';
 export { TensorType } from './ir/tensor-type.ts';
 export { Update } from './ir/update.ts';
+export { UpdateTarget } from './ir/update-target.ts';
 export { Value } from './ir/value.ts';
 export { ValueKind } from './ir/value-kind.ts';

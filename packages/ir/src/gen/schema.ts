@@ -123,8 +123,9 @@ export const graphSchema: BinarySchema = {
       {"name":"dims","slot":6,"required":false,"type":{"kind":"vector","of":{"kind":"scalar","size":8}}},
     ],
     Update: [
-      {"name":"state","slot":4,"required":false,"type":{"kind":"scalar","size":4}},
+      {"name":"ref","slot":4,"required":false,"type":{"kind":"scalar","size":4}},
       {"name":"value","slot":6,"required":false,"type":{"kind":"scalar","size":4}},
+      {"name":"target","slot":8,"required":false,"type":{"kind":"scalar","size":1,"members":[0,1]}},
     ],
     Value: [
       {"name":"name","slot":4,"required":true,"type":{"kind":"string"}},

@@ -23,6 +23,7 @@ export const adamwStep: OpDefinition = defineOp('adamw_step', {
     weight_decay: attribute.f64(0),
   },
   results: ['parameter', 'm', 'v'],
+  traits: ['elementwise'],
   infer({ parameter, gradient, m, v, rate, correction1, correction2 }, { beta1, beta2, eps, weight_decay }) {
     for (const [name, type] of Object.entries({ gradient, m, v })) {
       checkShape('adamw_step', name, type, parameter.shape, 'the shape of parameter');

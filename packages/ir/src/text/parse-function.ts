@@ -8,7 +8,7 @@ import type {
   GraphFunction,
   MemoryPlan,
   Node,
-  StateUpdate,
+  Update,
   Value,
 } from '../module.ts';
 import type { OpRegistry } from '../registry.ts';
@@ -46,7 +46,7 @@ class FunctionParser {
     scanner.expect('{');
     const nodes: Node[] = [];
     while (scanner.sees('%')) for (const node of this.#node()) nodes.push(node);
-    const updates: StateUpdate[] = [];
+    const updates: Update[] = [];
     while (scanner.acceptWord('update')) updates.push(this.#update());
     const outputs = this.#return(declared);
     const plan = scanner.acceptWord('plan') ? this.#plan() : undefined;
@@ -178,10 +178,12 @@ class FunctionParser {
     return text;
   }
 
-  #update(): StateUpdate {
-    const state = this.#scanner.string('a state name, in quotes');
+  /** `update "state" = %x` or `update parameter "weight" = %x` */
+  #update(): Update {
+    const target = this.#scanner.acceptWord('parameter') ? 'parameter' : 'state';
+    const name = this.#scanner.string(`a ${target} name, in quotes`);
     this.#scanner.expect('=');
-    return { state, value: this.#use() };
+    return { target, name, value: this.#use() };
   }
 
   #return(declared: readonly { readonly name: string; readonly type: TensorType }[]): FunctionOutput[] {

@@ -49,7 +49,10 @@ export function printFunction(fn: GraphFunction): string {
   const lines = [
     `func @${nameText(fn.name)}${bracketed(inputs)} -> ${bracketed(outputs)} {`,
     ...fn.nodes.map((node) => `  ${printNode(node)}`),
-    ...fn.updates.map(({ state, value }) => `  update ${JSON.stringify(state)} = %${value.name}`),
+    ...fn.updates.map(
+      ({ target, name, value }) =>
+        `  update ${target === 'parameter' ? 'parameter ' : ''}${JSON.stringify(name)} = %${value.name}`,
+    ),
     `  return${returned.length > 0 ? ` ${returned.join(', ')}` : ''}`,
     ...(fn.plan ? planLines(fn, fn.plan) : []),
     '}',

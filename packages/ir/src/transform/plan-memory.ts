@@ -6,7 +6,8 @@
  * and `1024*B*T`) share a slot, because only then the larger one is known before the symbols are.
  */
 import type { Dim } from '../dim.ts';
-import type { GraphFunction, Node, Value } from '../module.ts';
+import type { GraphFunction, Node, Update, Value } from '../module.ts';
+import { coreOps } from '../ops/index.ts';
 import { byteCount } from '../type.ts';
 
 /** A byte count: `coefficient` times a product of symbolic factors in canonical text ('' when there are none). */
@@ -32,9 +33,9 @@ function dimOf(slot: Slot): Dim {
 }
 
 /**
- * Gives every intermediate value a slot. Inputs, parameters, states and outputs have none, nor has a state update that is
- * written in place: a chain of `dynamic_update_slice` on the state value in which nobody reads the older contents later.
- * An update that is computed apart from its state keeps its slot until the function ends.
+ * Gives every intermediate value a slot. Inputs, parameters, states and outputs have none, nor has an update that is
+ * written in place: a chain of `dynamic_update_slice` on the old contents, or any value that is made when nobody will read
+ * the old contents any more; its own node may, if it is elementwise. Other updates keep their slots until the function ends.
  * The result depends on the function alone, and sizes are dimensions: multiply out and round up at run time.
  */
 export function planMemory(fn: GraphFunction): GraphFunction {
@@ -73,31 +74,68 @@ function lastUses(fn: GraphFunction): Map<Value, number> {
   return last;
 }
 
-/** The values of every `state → dynamic_update_slice → … → update` chain that can be written into the state's memory. */
+/** Where values are made: the node and its index. */
+type Producers = ReadonlyMap<Value, { readonly node: Node; readonly index: number }>;
+
+/** The values that can be written straight into the memory of the state or parameter that they update. */
 function inPlaceUpdates(fn: GraphFunction, lastUse: ReadonlyMap<Value, number>): Set<Value> {
-  const producer = new Map<Value, { readonly node: Node; readonly index: number }>();
+  const producers = new Map<Value, { readonly node: Node; readonly index: number }>();
   fn.nodes.forEach((node, index) => {
-    for (const value of node.results) producer.set(value, { node, index });
+    for (const value of node.results) producers.set(value, { node, index });
   });
   const inPlace = new Set<Value>();
-  for (const { state, value } of fn.updates) {
-    const chain: Value[] = [];
-    let current = value;
-    let safe = true;
-    while (current.ref !== state && safe) {
-      const made = producer.get(current);
-      const older = made?.node.operands[0];
-      safe =
-        made?.node.op === 'dynamic_update_slice' &&
-        lastUse.get(older!) === made.index &&
-        made.node.operands.indexOf(older, 1) < 0;
-      if (!safe) break;
-      chain.push(current);
-      current = older!;
-    }
-    if (safe) for (const link of chain) inPlace.add(link);
+  const seen = new Set<Value>();
+  for (const update of fn.updates) {
+    // A value that goes to several places lives in the first of them.
+    if (seen.has(update.value)) continue;
+    seen.add(update.value);
+    const chain = sliceChain(update, producers, lastUse);
+    if (chain) for (const link of chain) inPlace.add(link);
+    else if (replacesOld(fn, update, producers, lastUse)) inPlace.add(update.value);
   }
   return inPlace;
+}
+
+/** The values of a chain `old contents → dynamic_update_slice → … → update`, when nobody reads a link after the next one is made. */
+function sliceChain(
+  { name, value }: Update,
+  producers: Producers,
+  lastUse: ReadonlyMap<Value, number>,
+): readonly Value[] | undefined {
+  const chain: Value[] = [];
+  let current = value;
+  while (current.ref !== name) {
+    const made = producers.get(current);
+    const older = made?.node.operands[0];
+    const safe =
+      made?.node.op === 'dynamic_update_slice' &&
+      lastUse.get(older!) === made.index &&
+      made.node.operands.indexOf(older, 1) < 0;
+    if (!safe) return undefined;
+    chain.push(current);
+    current = older!;
+  }
+  return chain;
+}
+
+/** Nobody reads the old contents after the new ones are made, and their maker at most element by element. */
+function replacesOld(
+  fn: GraphFunction,
+  { target, name, value }: Update,
+  producers: Producers,
+  lastUse: ReadonlyMap<Value, number>,
+): boolean {
+  const made = producers.get(value);
+  if (!made) return false;
+  const olds = (target === 'state' ? fn.states : fn.parameters).filter(({ ref }) => ref === name);
+  return olds.every((old) => {
+    const last = lastUse.get(old) ?? -1;
+    return last < made.index || (last === made.index && isElementwise(made.node));
+  });
+}
+
+function isElementwise({ domain, op, version }: Node): boolean {
+  return coreOps.find(domain, op, version)?.traits.includes('elementwise') ?? false;
 }
 
 /** The smallest free slot that is large enough, else the largest one, enlarged; a new slot when none is free. */

@@ -4,7 +4,7 @@
  */
 import { QuaverError } from '@quaver/numerics';
 import { GraphBuilder } from '../builder.ts';
-import type { Attributes, GraphFunction, Node, Parameter, StateVariable, Value } from '../module.ts';
+import type { Attributes, GraphFunction, Node, Parameter, StateVariable, Update, Value } from '../module.ts';
 import type { OpDefinition } from '../op.ts';
 import { coreOps } from '../ops/index.ts';
 import type { OpRegistry } from '../registry.ts';
@@ -34,7 +34,7 @@ export class FunctionRewriter {
   readonly #names = new Set<string>();
   readonly #nextSuffix = new Map<string, number>();
   readonly #outputs: { name: string; value: Value }[] = [];
-  readonly #updates: { state: string; value: Value }[] = [];
+  readonly #updates: Update[] = [];
   #changed = false;
 
   constructor(source: GraphFunction, registry: OpRegistry = coreOps) {
@@ -160,17 +160,24 @@ export class FunctionRewriter {
     this.#changed = true;
   }
 
-  /** Gives a state another type: uses of the old value read the new one. */
-  retypeState(value: Value, type: TensorType): Value {
+  /** Gives a state or a parameter another type: uses of the old value read the new one. */
+  retype(value: Value, type: TensorType): Value {
     const retyped: Value = { ...value, type };
-    this.#states[this.#states.indexOf(value)] = retyped;
+    const list = value.kind === 'parameter' ? this.#parameters : this.#states;
+    list[list.indexOf(value)] = retyped;
     this.replace(value, retyped);
     return retyped;
   }
 
   /** Makes `value` what a state variable holds after the call, besides the updates of the source function. */
   update(state: string, value: Value): void {
-    this.#updates.push({ state, value });
+    this.#updates.push({ target: 'state', name: state, value });
+    this.#changed = true;
+  }
+
+  /** Makes `value` what a parameter holds after the call, besides the updates of the source function. */
+  updateParameter(name: string, value: Value): void {
+    this.#updates.push({ target: 'parameter', name, value });
     this.#changed = true;
   }
 
@@ -188,7 +195,7 @@ export class FunctionRewriter {
         name: output.name,
         value: this.resolve(output.value),
       })),
-      updates: [...updates, ...this.#updates].map(({ state, value }) => ({ state, value: this.resolve(value) })),
+      updates: [...updates, ...this.#updates].map((update) => ({ ...update, value: this.resolve(update.value) })),
       plan: undefined,
     };
   }

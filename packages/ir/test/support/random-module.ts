@@ -1,5 +1,14 @@
 /** Random valid modules, built step by step with GraphBuilder, for property tests. */
-import { coreOps, dtypes, GraphBuilder, type Module, memoryData, planMemory, type Value } from '@quaver/ir';
+import {
+  coreOps,
+  dtypes,
+  GraphBuilder,
+  type Module,
+  memoryData,
+  planMemory,
+  type TensorType,
+  type Value,
+} from '@quaver/ir';
 import fc from 'fast-check';
 import { moduleOf, noise, parameter, state } from './sample-modules.ts';
 
@@ -101,11 +110,15 @@ function buildFunction(
     });
     values.push(...made);
   }
+  const lastLike = ({ type }: { readonly type: TensorType }) =>
+    values.findLast((value) => value.kind === 'result' && JSON.stringify(value.type) === JSON.stringify(type));
   for (const item of module.states) {
-    const last = values.findLast(
-      (value) => value.kind === 'result' && JSON.stringify(value.type) === JSON.stringify(item.type),
-    );
+    const last = lastLike(item);
     if (last) g.update(item, last);
+  }
+  for (const item of module.parameters) {
+    const last = lastLike(item);
+    if (last) g.updateParameter(item, last);
   }
   const results = values.filter((value) => value.kind === 'result').slice(-3);
   results.forEach((value, i) => {

@@ -4,6 +4,12 @@
 
 import * as flatbuffers from 'flatbuffers';
 
+import { UpdateTarget } from './update-target.ts';
+
+
+/**
+ * `ref` is the index of the state or parameter that holds the value after the call.
+ */
 export class Update {
   bb: flatbuffers.ByteBuffer|null = null;
   bb_pos = 0;
@@ -22,7 +28,7 @@ static getSizePrefixedRootAsUpdate(bb:flatbuffers.ByteBuffer, obj?:Update):Updat
   return (obj || new Update()).__init(bb.readInt32(bb.position()) + bb.position(), bb);
 }
 
-state():number {
+ref():number {
   const offset = this.bb!.__offset(this.bb_pos, 4);
   return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
 }
@@ -32,16 +38,25 @@ value():number {
   return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
 }
 
-static startUpdate(builder:flatbuffers.Builder):void {
-  builder.startObject(2);
+target():UpdateTarget {
+  const offset = this.bb!.__offset(this.bb_pos, 8);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : UpdateTarget.state;
 }
 
-static addState(builder:flatbuffers.Builder, state:number):void {
-  builder.addFieldInt32(0, state, 0);
+static startUpdate(builder:flatbuffers.Builder):void {
+  builder.startObject(3);
+}
+
+static addRef(builder:flatbuffers.Builder, ref:number):void {
+  builder.addFieldInt32(0, ref, 0);
 }
 
 static addValue(builder:flatbuffers.Builder, value:number):void {
   builder.addFieldInt32(1, value, 0);
+}
+
+static addTarget(builder:flatbuffers.Builder, target:UpdateTarget):void {
+  builder.addFieldInt8(2, target, UpdateTarget.state);
 }
 
 static endUpdate(builder:flatbuffers.Builder):flatbuffers.Offset {
@@ -49,10 +64,11 @@ static endUpdate(builder:flatbuffers.Builder):flatbuffers.Offset {
   return offset;
 }
 
-static createUpdate(builder:flatbuffers.Builder, state:number, value:number):flatbuffers.Offset {
+static createUpdate(builder:flatbuffers.Builder, ref:number, value:number, target:UpdateTarget):flatbuffers.Offset {
   Update.startUpdate(builder);
-  Update.addState(builder, state);
+  Update.addRef(builder, ref);
   Update.addValue(builder, value);
+  Update.addTarget(builder, target);
   return Update.endUpdate(builder);
 }
 }
