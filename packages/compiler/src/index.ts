@@ -1,7 +1,10 @@
 export { type DifferentiateOptions, differentiate, gradientOutput } from './autodiff/differentiate.ts';
+export { type GradientProduct, layerLocation, readGradientProduct } from './autodiff/gradient-marks.ts';
+export { type RematPolicy, rematPolicies } from './autodiff/recompute.ts';
 export { type CompileOptions, type CompileResult, compile } from './compile.ts';
 export { quantizeWeightsName } from './folding/recompute-folded.ts';
 export type { WeightStatistics } from './folding/weight-statistics.ts';
+export { shiftAmaxHistories } from './lowering/shift-amax-histories.ts';
 export type { CompileProgress, CompileTarget, Pass, PassContext } from './pass.ts';
 export { passes } from './passes/index.ts';
 export { builtInRecipes, defaultRecipe } from './recipe/built-in.ts';
@@ -15,6 +18,7 @@ export {
   isUnified,
   type KeepRule,
   type LinearPrecision,
+  type OperandChanges,
   type Phase,
   type PhasePrecision,
   type Quantization,

@@ -1,4 +1,7 @@
 export { lossFunction } from './graph/loss.ts';
+export { withMasters } from './graph/masters.ts';
+export { type TrainingModule, type TrainingModuleOptions, trainingModule } from './graph/training-module.ts';
+export type { QuantizationRecord, StepRecord } from './metrics/records.ts';
 export { type AdafactorOptions, adafactor } from './optimizer/adafactor.ts';
 export { type AdamWOptions, adamw } from './optimizer/adamw.ts';
 export { clipByGlobalNorm, globalNorm, keepUnlessFinite } from './optimizer/clip.ts';

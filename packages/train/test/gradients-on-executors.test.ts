@@ -12,7 +12,7 @@ const ids = (seed: number): HostTensor => ({
   type: { dtype: 'i32', shape: [2, 9] },
   data: Int32Array.from({ length: 18 }, (_, i) => (seed * (i + 3) * 7919) % 97),
 });
-const mask: HostTensor = { type: { dtype: 'f32', shape: [2, 9] }, data: new Float32Array(18).fill(1) };
+const weighting: HostTensor = { type: { dtype: 'f32', shape: [2, 9] }, data: new Float32Array(18).fill(1) };
 
 /** A module whose only function is the loss of a tiny Llama 3 with the gradients of all its weights. */
 async function gradientModule(): Promise<{ module: Module; weights: string[] }> {
@@ -27,7 +27,7 @@ async function gradientModule(): Promise<{ module: Module; weights: string[] }> 
 
 test('the reference and the CPU give the same gradients, bit for bit, also from a file', async () => {
   const { module, weights } = await gradientModule();
-  const inputs = { tokens: ids(5), targets: ids(11), mask };
+  const inputs = { tokens: ids(5), targets: ids(11), weights: weighting };
   await using reference = await referencePlugin().open();
   await using cpu = await cpuPlugin.open({ threads: 2 });
   await using expected = await Session.open(module, reference);

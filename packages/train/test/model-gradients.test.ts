@@ -77,12 +77,14 @@ describe.each(names)('%s', (name) => {
       type: { dtype: 'i32', shape },
       data: Int32Array.from(rows.flat()),
     });
-    const f32 = (rows: readonly (readonly number[])[]): HostTensor => ({
+    const total = mask.flat().reduce((sum, x) => sum + x, 0);
+    const share = mask.flat().map((x) => x / total);
+    const weights: HostTensor = {
       type: { dtype: 'f32', shape },
-      data: Float32Array.from(rows.flat()),
-    });
+      data: precision === 'float64' ? Float64Array.from(share) : Float32Array.from(share),
+    };
     const { outputs } = interpretFunction(fn, {
-      inputs: { tokens: ids(tokens), targets: ids(targets), mask: f32(mask) },
+      inputs: { tokens: ids(tokens), targets: ids(targets), weights },
       parameters: (wanted) => (precision === 'float64' ? real : (x: HostTensor) => x)(parameters.get(wanted)!),
     });
     expect(Math.abs(outputs.loss!.data[0]! - loss) / loss).toBeLessThan(bound);

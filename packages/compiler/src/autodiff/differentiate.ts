@@ -11,16 +11,24 @@ import {
   type Node,
   type OpDefinition,
   type OpRegistry,
+  type StateVariable,
   stopped,
   type Value,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { parameterOnlyValues } from '../graph/value-uses.ts';
+import { gradientLocation, markGradients } from './gradient-marks.ts';
+import { Recomputation, type RematPolicy } from './recompute.ts';
 
 export interface DifferentiateOptions {
   /** The output that is differentiated: f32 with one element. */
   readonly loss: string;
   /** Inputs and parameters, by name, that it is differentiated with respect to. */
   readonly wrt: readonly string[];
+  /** Gradients, by name, that are added to an f32 state of their shape as soon as they are complete, and are no outputs. */
+  readonly into?: Readonly<Record<string, StateVariable>>;
+  /** What is computed again in the backward pass instead of being kept; by default nothing. */
+  readonly remat?: RematPolicy;
   readonly registry?: OpRegistry;
 }
 
@@ -30,24 +38,58 @@ export function gradientOutput(name: string): string {
 }
 
 /**
- * The function with one more output for each name in `wrt`: f32 in its shape, what the loss changes by with it.
- * Composites without a gradient rule are replaced by their bodies where the loss depends on them.
- * @throws QuaverError `autodiff-loss`, `autodiff-unknown`, `autodiff-no-rule` naming the op and where it comes from
+ * The function with one more output, or one more update of a state, for each name in `wrt`: f32 in its shape, what the loss
+ * changes by with it.
+ * Composites without a gradient rule are replaced by their bodies where the loss depends on them. Nodes that are appended say
+ * in their annotations that they compute gradients (gradient-marks.ts), at the location of their node plus `.gradient`.
+ * @throws QuaverError `autodiff-loss`, `autodiff-unknown`, `autodiff-remat`, `autodiff-no-rule` naming the op and where it comes
+ *   from
  */
 export function differentiate(fn: GraphFunction, options: DifferentiateOptions): GraphFunction {
-  const { registry = coreOps } = options;
+  const { registry = coreOps, remat = 'none', into = {} } = options;
   const loss = lossOf(fn, options.loss);
   const targets = options.wrt.map((name) => ({ name, value: targetOf(fn, name) }));
   const active = new ActiveValues(targets.map(({ value }) => value));
   const rewriter = new FunctionRewriter(fn, registry);
   for (const node of fn.nodes) keep(rewriter, active, node, registry);
 
-  const reverse = new ReversePass(rewriter, active);
+  const weights = parameterOnlyValues({ ...fn, nodes: rewriter.nodes });
+  const reverse = new ReversePass(rewriter, active, weights, new Recomputation(rewriter, remat, weights));
   reverse.seed(rewriter.resolve(loss));
-  for (const node of [...rewriter.nodes].reverse())
+  const stateOf = ({ name }: Target) => (Object.hasOwn(into, name) ? into[name] : undefined);
+  const forward = [...rewriter.nodes];
+  const complete = targetsByFirstUser(targets, forward);
+  for (const [index, node] of [...forward.entries()].reverse()) {
     reverse.visit(node, registry.get(node.domain, node.op, node.version));
-  for (const { name, value } of targets) rewriter.output(gradientOutput(name), reverse.gradient(value));
+    for (const target of complete.get(index) ?? []) {
+      const state = stateOf(target);
+      if (state) addToState(state, target.name, reverse.gradient(target.value), rewriter);
+    }
+  }
+  for (const target of targets) {
+    if (!stateOf(target)) rewriter.output(gradientOutput(target.name), reverse.gradient(target.value));
+  }
   return rewriter.finish();
+}
+
+interface Target {
+  readonly name: string;
+  readonly value: Value;
+}
+
+/** Targets by the index of their first user: when it was visited, the last of all, their gradients are complete. */
+function targetsByFirstUser(targets: readonly Target[], nodes: readonly Node[]): Map<number, Target[]> {
+  const byIndex = new Map<number, Target[]>();
+  for (const target of targets) {
+    const index = nodes.findIndex(({ operands }) => operands.includes(target.value));
+    byIndex.set(index, [...(byIndex.get(index) ?? []), target]);
+  }
+  return byIndex;
+}
+
+function addToState(state: StateVariable, name: string, gradient: Value, rewriter: FunctionRewriter): void {
+  const origin = { location: gradientOutput(name), annotations: { gradient_of: 'loss' } };
+  rewriter.update(state.name, rewriter.op('add', [rewriter.state(state), gradient], {}, origin));
 }
 
 function lossOf(fn: GraphFunction, name: string): Value {
@@ -118,19 +160,25 @@ function keep(rewriter: FunctionRewriter, active: ActiveValues, node: Node, regi
 class ReversePass {
   readonly #rewriter: FunctionRewriter;
   readonly #active: ActiveValues;
+  readonly #weights: ReadonlySet<Value>;
+  readonly #recomputation: Recomputation;
   /** f32, by value: what the loss changes by with it, as far as its uses were visited. */
   readonly #cotangents = new Map<Value, Value>();
 
-  constructor(rewriter: FunctionRewriter, active: ActiveValues) {
+  constructor(
+    rewriter: FunctionRewriter,
+    active: ActiveValues,
+    weights: ReadonlySet<Value>,
+    recomputation: Recomputation,
+  ) {
     this.#rewriter = rewriter;
     this.#active = active;
+    this.#weights = weights;
+    this.#recomputation = recomputation;
   }
 
   seed(loss: Value): void {
-    this.#cotangents.set(
-      loss,
-      this.#build('loss', (g) => g.constant(1, 'f32', loss.type.shape)),
-    );
+    this.#cotangents.set(loss, this.#constant(1, loss));
   }
 
   visit(node: Node, op: OpDefinition): void {
@@ -139,30 +187,39 @@ class ReversePass {
     if (!cotangents.some(Boolean) || !wanted.some(Boolean)) return;
     if (!op.hasGradient) throw noRule(node, 'has no gradient rule');
     const names = Object.keys(op.operands);
-    const gradients = this.#build(node.location, (g) => op.gradient(g, node, cotangents));
+    const standIn = this.#recomputation.standIn(node);
+    const gradients = this.#build(standIn, (g) => op.gradient(g, standIn, cotangents));
     node.operands.forEach((value, i) => {
       if (!value || !wanted[i]) return;
       const gradient = gradients[i];
       if (gradient === undefined) throw noRule(node, `has no gradient with respect to its operand '${names[i]}'`);
-      if (gradient !== stopped) this.#add(value, gradient, node.location);
+      if (gradient !== stopped) this.#add(value, gradient, node);
     });
   }
 
   /** The whole gradient with respect to a value; zeros when the loss does not depend on it. */
   gradient(value: Value): Value {
-    return this.#cotangents.get(value) ?? this.#build('', (g) => g.constant(0, 'f32', value.type.shape));
+    return this.#cotangents.get(value) ?? this.#constant(0, value);
   }
 
-  #add(value: Value, gradient: Value, location: string): void {
-    const sum = this.#cotangents.get(value);
-    this.#cotangents.set(value, sum ? this.#build(location, (g) => g.op('add', [sum, gradient])) : gradient);
-  }
-
-  /** Appends what `build` makes to the function. */
-  #build<T>(location: string, build: (g: GraphBuilder) => T): T {
+  #constant(number: number, like: Value): Value {
     const g = new GraphBuilder(this.#rewriter.source.name);
-    const built = location === '' ? build(g) : g.scope(`${location}.gradient`, () => build(g));
-    for (const node of g.nodes) this.#rewriter.append(node);
+    const value = g.constant(number, 'f32', like.type.shape);
+    for (const node of g.nodes) this.#rewriter.append({ ...node, annotations: { gradient_of: 'loss' } });
+    return value;
+  }
+
+  #add(value: Value, gradient: Value, node: Node): void {
+    const sum = this.#cotangents.get(value);
+    this.#cotangents.set(value, sum ? this.#build(node, (g) => [g.op('add', [sum, gradient])])[0]! : gradient);
+  }
+
+  /** Appends what `build` makes as the gradients of the node's operands. */
+  #build<T extends Value | string | undefined>(node: Node, build: (g: GraphBuilder) => readonly T[]): readonly T[] {
+    const g = new GraphBuilder(this.#rewriter.source.name);
+    const location = gradientLocation(node.location);
+    const built = location === '' ? build(g) : g.scope(location, () => build(g));
+    for (const marked of markGradients(g.nodes, node, built, this.#weights)) this.#rewriter.append(marked);
     return built;
   }
 }

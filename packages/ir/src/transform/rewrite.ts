@@ -84,7 +84,7 @@ export class FunctionRewriter {
     }
     this.#changed = true;
     const retyped = operands.some((value, i) => value && !sameType(value.type, node.operands[i]!.type));
-    const results = retyped ? this.#retype(node, operands) : node.results;
+    const results = retyped ? this.#inferAnew(node, operands) : node.results;
     const kept: Node = { ...node, operands, results, annotations };
     this.#push(kept);
     return kept;
@@ -205,7 +205,7 @@ export class FunctionRewriter {
     for (const value of node.results) this.#producers.set(value, node);
   }
 
-  #retype(node: Node, operands: readonly (Value | undefined)[]): readonly Value[] {
+  #inferAnew(node: Node, operands: readonly (Value | undefined)[]): readonly Value[] {
     const op = this.#registry.get(node.domain, node.op, node.version);
     const { results } = op.infer(
       operands.map((value) => value?.type),

@@ -2,8 +2,9 @@ import { FunctionRewriter, findFunction, type GraphFunction, type Module, multip
 import { QuaverError } from '@quaver/numerics';
 
 /**
- * The function `loss(tokens[B,T], targets[B,T], mask[B,T]) → loss[]` of a language model, made of its `logprobs`: the mean of
- * -log p(target) over the positions whose mask is not 0, weighted by it. A mask of zeros gives NaN.
+ * The function `loss(tokens[B,T], targets[B,T], weights[B,T]) → (loss[], logprobs[B,T])` of a language model, made of its
+ * `logprobs`: the sum of -weight * log p(target). Weights of 1/N on the N tokens that count give their mean, also when the N
+ * tokens are spread over several calls; tokens that do not count have weight 0.
  * @throws QuaverError `module-not-a-language-model`
  */
 export function lossFunction(module: Module): GraphFunction {
@@ -15,16 +16,13 @@ export function lossFunction(module: Module): GraphFunction {
       where: { module: module.name },
     });
   }
-  const rewriter = new FunctionRewriter({ ...source, name: 'loss', outputs: [] });
+  const rewriter = new FunctionRewriter({ ...source, name: 'loss' });
   for (const node of source.nodes) rewriter.keep(node);
-  const mask = rewriter.input('mask', logprobs.type);
+  const weights = rewriter.input('weights', logprobs.type);
   const op = (name: string, operands: readonly Value[], attributes = {}) =>
     rewriter.op(name, operands, attributes, { location: 'loss' });
-  const sum = (x: Value) => {
-    const flat = op('reshape', [x], { shape: [multiplyDims(...x.type.shape)] });
-    return op('reduce', [flat], { kind: 'sum', axes: [0] });
-  };
-  const total = sum(op('multiply', [logprobs, mask]));
-  rewriter.output('loss', op('negate', [op('divide', [total, sum(mask)])]));
+  const weighted = op('multiply', [logprobs, weights]);
+  const flat = op('reshape', [weighted], { shape: [multiplyDims(...weighted.type.shape)] });
+  rewriter.output('loss', op('negate', [op('reduce', [flat], { kind: 'sum', axes: [0] })]));
   return rewriter.finish();
 }
