@@ -7,6 +7,7 @@ import { type HostTensor, type Module, parseModule, printModule, readModuleBytes
 import { importModel } from '@quaver/models';
 import { expect, test } from 'vitest';
 import { lossFunction } from '../src/index.ts';
+import { unpacked } from './support/tiny-model.ts';
 
 const ids = (seed: number): HostTensor => ({
   type: { dtype: 'i32', shape: [2, 9] },
@@ -27,7 +28,7 @@ async function gradientModule(): Promise<{ module: Module; weights: string[] }> 
 
 test('the reference and the CPU give the same gradients, bit for bit, also from a file', async () => {
   const { module, weights } = await gradientModule();
-  const inputs = { tokens: ids(5), targets: ids(11), weights: weighting };
+  const inputs = { tokens: ids(5), targets: ids(11), weights: weighting, ...unpacked(2, 9) };
   await using reference = await referencePlugin().open();
   await using cpu = await cpuPlugin.open({ threads: 2 });
   await using expected = await Session.open(module, reference);

@@ -7,6 +7,7 @@ import { importModel } from '@quaver/models';
 import { floatFormats } from '@quaver/numerics';
 import { describe, expect, test } from 'vitest';
 import { lossFunction } from '../src/index.ts';
+import { unpacked } from './support/tiny-model.ts';
 
 const models = new URL('../../models/test/data/tiny/', import.meta.url);
 const goldens = new URL('./data/', import.meta.url);
@@ -84,7 +85,7 @@ describe.each(names)('%s', (name) => {
       data: precision === 'float64' ? Float64Array.from(share) : Float32Array.from(share),
     };
     const { outputs } = interpretFunction(fn, {
-      inputs: { tokens: ids(tokens), targets: ids(targets), weights },
+      inputs: { tokens: ids(tokens), targets: ids(targets), weights, ...unpacked(2, 20) },
       parameters: (wanted) => (precision === 'float64' ? real : (x: HostTensor) => x)(parameters.get(wanted)!),
     });
     expect(Math.abs(outputs.loss!.data[0]! - loss) / loss).toBeLessThan(bound);

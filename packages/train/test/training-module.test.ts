@@ -5,7 +5,7 @@ import { cpuPlugin } from '@quaver/executor-cpu';
 import { findFunction, type HostTensor, type Module, memoryData, updatedNames, verifyModule } from '@quaver/ir';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { adamw, sgd, type TrainingModule, type TrainingModuleOptions, trainingModule } from '../src/index.ts';
-import { bitsOf, evenWeights, scalar, tinyModel, tokenIds } from './support/tiny-model.ts';
+import { bitsOf, evenWeights, scalar, tinyModel, tokenIds, unpacked } from './support/tiny-model.ts';
 
 let model: Module;
 beforeAll(async () => {
@@ -50,6 +50,7 @@ class Run implements AsyncDisposable {
       tokens: tokenIds(seed, rows, columns),
       targets: tokenIds(seed + 1, rows, columns),
       weights: evenWeights(rows, columns, weight),
+      ...unpacked(rows, columns),
     };
     const { loss, logprobs } = await this.session.run('backward', inputs, { state: this.state });
     return { loss: loss!.data[0]!, logprobs: logprobs! };
@@ -123,6 +124,7 @@ test('gradients of micro-batches add up to those of the whole batch', async () =
       tokens: take(tokenIds(5, 4, columns)),
       targets: take(tokenIds(6, 4, columns)),
       weights: evenWeights(2, columns, share / 2),
+      ...unpacked(2, columns),
     };
     await parts.session.run('backward', inputs, { state: parts.state });
   }
@@ -191,8 +193,8 @@ describe.each(['bf16', 'fp8-block', 'fp8-block-f32', 'mxfp8'])('%s', (recipe) =>
     const found = await run.session.run('logprobs', inputs);
     expect(bitsOf(found.logprobs!)).toEqual(bitsOf(expected.logprobs!));
     // The forward pass inside of the training step is the same one.
-    const weights = evenWeights(2, columns, share);
-    const step = await run.session.run('backward', { ...inputs, weights }, { state: run.state });
+    const given = { ...inputs, weights: evenWeights(2, columns, share), ...unpacked(2, columns) };
+    const step = await run.session.run('backward', given, { state: run.state });
     expect(bitsOf(step.logprobs!)).toEqual(bitsOf(expected.logprobs!));
   });
 });

@@ -23,7 +23,7 @@ export interface TrainingModuleOptions {
 }
 
 export interface TrainingModule {
-  /** f32 masters; the functions `backward` and `update` besides those of the model. Compile it with a recipe to run it. */
+  /** f32 masters; the functions `loss`, `backward` and `update` besides those of the model. Compile it with a recipe to run it. */
   readonly module: Module;
   /** Names of the parameters that train, in the order of the module. */
   readonly trained: readonly string[];
@@ -34,8 +34,9 @@ export interface TrainingModule {
 }
 
 /**
- * - `backward(tokens[B,T], targets[B,T], weights[B,T]) → (logprobs[B,T], loss[])` adds the gradients of the loss to the
- *   states `gradient.<parameter>`; call it once for each micro-batch.
+ * - `loss(tokens, targets, weights, position, first_key) → (logprobs[B,T], loss[])`, see {@link lossFunction}.
+ * - `backward`, with the same inputs and outputs, adds the gradients of the loss to the states `gradient.<parameter>`; call
+ *   it once for each micro-batch.
  * - `update(rate[1], scalars…) → (grad_norm[])` moves the parameters, unless the norm is not finite, and clears the sums.
  * @throws QuaverError `module-not-a-language-model`, `training-nothing-to-train`, `optimizer-option`, `autodiff-no-rule`
  */
@@ -51,8 +52,9 @@ export function trainingModule(source: Module, options: TrainingModuleOptions): 
   }
   if (trained.length === 0) throw nothingToTrain(source);
   const names = trained.map(({ parameter }) => parameter.name);
+  const loss = lossFunction(model);
   const backward = differentiate(
-    { ...lossFunction(model), name: 'backward' },
+    { ...loss, name: 'backward' },
     {
       loss: 'loss',
       wrt: names,
@@ -64,8 +66,8 @@ export function trainingModule(source: Module, options: TrainingModuleOptions): 
   const module: Module = {
     ...model,
     states: [...model.states, ...trained.map(({ gradient }) => gradient), ...optimizerStates],
-    functions: [...model.functions, backward, updateFunction(trained, groups, options.maxGradientNorm)],
-    metadata: { ...model.metadata, 'phase.backward': 'train', 'phase.update': 'train' },
+    functions: [...model.functions, loss, backward, updateFunction(trained, groups, options.maxGradientNorm)],
+    metadata: { ...model.metadata, 'phase.loss': 'train', 'phase.backward': 'train', 'phase.update': 'train' },
   };
   return {
     module,

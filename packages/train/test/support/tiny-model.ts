@@ -38,3 +38,13 @@ export function scalar(value: number): HostTensor {
 export function bitsOf({ data }: Pick<HostTensor, 'data'>): Uint32Array {
   return new Uint32Array(data.buffer, data.byteOffset, data.length);
 }
+
+/** Inputs that say that every row is one sequence. */
+export function unpacked(
+  rows: number,
+  columns: number,
+): { readonly position: HostTensor; readonly first_key: HostTensor } {
+  const type = { dtype: 'i32', shape: [rows, columns] } as const;
+  const position = Int32Array.from({ length: rows * columns }, (_, i) => i % columns);
+  return { position: { type, data: position }, first_key: { type, data: new Int32Array(rows * columns) } };
+}

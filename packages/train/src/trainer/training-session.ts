@@ -1,0 +1,216 @@
+/** @file A model that trains on one executor: steps, evaluations, and the tensors that a checkpoint holds. */
+import { type CompileReport, compile, quantizeWeightsName, type Recipe } from '@quaver/compiler';
+import { type Executor, Session, type SessionProgress, type SessionState } from '@quaver/executor';
+import { findFunction, type HostTensor, type Module, updatedNames } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
+import { type TrainingModule, type TrainingModuleOptions, trainingModule } from '../graph/training-module.ts';
+import { type LossBatch, lossInputs, weightOf } from './loss-inputs.ts';
+
+export interface TrainingSessionOptions extends TrainingModuleOptions {
+  /** A built-in recipe's name, or a recipe. */
+  readonly recipe: string | Recipe;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
+}
+
+export interface StepResult {
+  /** Mean over the targets that count, in nats; before the step. */
+  readonly loss: number;
+  /** Of the whole gradient, before it was clipped. */
+  readonly gradNorm: number;
+  /** Targets that counted. */
+  readonly targets: number;
+  /** The gradient was not finite, and nothing was changed. */
+  readonly skipped: boolean;
+  /** Seconds of the parts. */
+  readonly seconds: { readonly forward_backward: number; readonly update: number };
+}
+
+/** A tensor of a checkpoint. */
+export interface TrainingTensor {
+  readonly name: string;
+  readonly dtype: 'f32';
+  readonly shape: readonly number[];
+}
+
+export class TrainingSession implements AsyncDisposable {
+  /** Compiled. */
+  readonly module: Module;
+  readonly report: CompileReport;
+  readonly #training: TrainingModule;
+  readonly #session: Session;
+  readonly #state: SessionState;
+  /** Steps that changed the parameters: what an optimizer counts. */
+  #applied = 0;
+
+  private constructor(training: TrainingModule, module: Module, report: CompileReport, session: Session) {
+    this.#training = training;
+    this.module = module;
+    this.report = report;
+    this.#session = session;
+    this.#state = session.createState({}, stepFunctions(module));
+  }
+
+  /**
+   * Compiles an imported model for training and loads it. The executor stays the caller's.
+   * @throws QuaverError `training-…`, `recipe-…`, `module-already-lowered`, `session-…`, `executor-…`, `aborted`
+   */
+  static async open(model: Module, executor: Executor, options: TrainingSessionOptions): Promise<TrainingSession> {
+    const { recipe, signal, onProgress } = options;
+    const training = trainingModule(model, options);
+    const { module, report } = await compile(training.module, { recipe, ...(signal ? { signal } : {}) });
+    const weights = findFunction(module, quantizeWeightsName);
+    const session = await Session.open(module, executor, {
+      functions: [...stepFunctions(module), 'loss', ...(weights ? [quantizeWeightsName] : [])],
+      computed: weights ? [...updatedNames(weights, 'parameter')] : [],
+      ...(signal ? { signal } : {}),
+      ...(onProgress ? { onProgress } : {}),
+    });
+    const opened = new TrainingSession(training, module, report, session);
+    try {
+      await opened.#quantize(signal);
+    } catch (error) {
+      await session[Symbol.asyncDispose]();
+      throw error;
+    }
+    return opened;
+  }
+
+  /** The module's own functions (generation, scoring) read the weights as they are now. */
+  get session(): Session {
+    return this.#session;
+  }
+
+  get appliedSteps(): number {
+    return this.#applied;
+  }
+
+  /**
+   * One step on the micro-batches together, at a learning rate.
+   * @throws QuaverError `training-no-targets` when nothing counts, `session-…`, `aborted`
+   */
+  async step(batches: readonly LossBatch[], rate: number, signal?: AbortSignal): Promise<StepResult> {
+    const targets = batches.reduce((sum, batch) => sum + weightOf(batch), 0);
+    if (!(targets > 0)) throw noTargets();
+    const start = performance.now();
+    let loss = 0;
+    for (const batch of batches) {
+      const results = await this.#run('backward', lossInputs(batch, targets), ['loss'], signal);
+      loss += results.loss!.data[0]!;
+    }
+    const middle = performance.now();
+    const numbers = { rate, ...this.#training.scalars(this.#applied + 1) };
+    const scalars = Object.entries(numbers).map(([name, value]) => [name, scalar(value)] as const);
+    const gradNorm = (await this.#run('update', Object.fromEntries(scalars), ['grad_norm'], signal)).grad_norm!
+      .data[0]!;
+    const skipped = !Number.isFinite(gradNorm);
+    if (!skipped) {
+      this.#applied++;
+      await this.#quantize(signal);
+    }
+    const seconds = { forward_backward: (middle - start) / 1000, update: (performance.now() - middle) / 1000 };
+    return { loss, gradNorm, targets, skipped, seconds };
+  }
+
+  /**
+   * The mean loss over the targets of the batches that count; nothing changes.
+   * @throws QuaverError `training-no-targets`, `session-…`, `aborted`
+   */
+  async evaluate(
+    batches: Iterable<LossBatch> | AsyncIterable<LossBatch>,
+    signal?: AbortSignal,
+  ): Promise<{ readonly loss: number; readonly targets: number }> {
+    let [sum, targets] = [0, 0];
+    for await (const batch of batches) {
+      const weight = weightOf(batch);
+      if (weight === 0) continue;
+      const { loss } = await this.#run('loss', lossInputs(batch, weight), ['loss'], signal);
+      sum += loss!.data[0]! * weight;
+      targets += weight;
+    }
+    if (targets === 0) throw noTargets();
+    return { loss: sum / targets, targets };
+  }
+
+  /** The weights in f32, those that are frozen too; without tables such as RoPE's. In the order of the module. */
+  get parameters(): readonly TrainingTensor[] {
+    return this.#training.module.parameters
+      .filter(({ trainable }) => trainable)
+      .map(({ name, type }) => ({ name, dtype: 'f32', shape: type.shape }));
+  }
+
+  /** The states that live from step to step: optimizer moments, histories of scales. */
+  get states(): readonly TrainingTensor[] {
+    const gradients = new Set(this.#training.trained.map((name) => `gradient.${name}`));
+    return this.module.states
+      .filter(({ name }) => this.#state.has(name) && !gradients.has(name))
+      .map(({ name, type }) => ({ name, dtype: 'f32', shape: type.shape.map(Number) }));
+  }
+
+  /**
+   * The bytes of one of the {@link parameters}.
+   * @throws QuaverError `session-parameter-unknown`, `aborted`
+   */
+  async readParameter(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    const { module, trained } = this.#training;
+    const frozen = trained.includes(name) ? undefined : module.parameters.find((parameter) => parameter.name === name);
+    return frozen?.data ? frozen.data.read(signal) : this.#session.readParameter(name, signal);
+  }
+
+  /** The bytes of one of the {@link states}. */
+  readState(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#session.readState(this.#state, name, signal);
+  }
+
+  /**
+   * Goes on from a checkpoint: all parameters that train and all states, and the steps that had been applied.
+   * @throws what reading throws; QuaverError `buffer-size`, `aborted`
+   */
+  async restore(
+    read: (kind: 'parameter' | 'state', tensor: TrainingTensor) => Promise<Uint8Array>,
+    appliedSteps: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    for (const tensor of this.parameters) {
+      if (!this.#training.trained.includes(tensor.name)) continue;
+      await this.#session.writeParameter(tensor.name, await read('parameter', tensor), signal);
+    }
+    for (const tensor of this.states) {
+      await this.#session.writeState(this.#state, tensor.name, await read('state', tensor), signal);
+    }
+    this.#applied = appliedSteps;
+    await this.#quantize(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#session[Symbol.asyncDispose]();
+  }
+
+  async #quantize(signal: AbortSignal | undefined): Promise<void> {
+    if (findFunction(this.module, quantizeWeightsName)) await this.#run(quantizeWeightsName, {}, [], signal);
+  }
+
+  #run(
+    name: string,
+    inputs: Readonly<Record<string, HostTensor>>,
+    outputs: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<Record<string, HostTensor>> {
+    return this.#session.run(name, inputs, { state: this.#state, outputs, ...(signal ? { signal } : {}) });
+  }
+}
+
+/** The functions that share the state of a run. */
+function stepFunctions(module: Module): string[] {
+  return ['backward', 'update'].filter((name) => findFunction(module, name));
+}
+
+function scalar(value: number): HostTensor {
+  return { type: { dtype: 'f32', shape: [1] }, data: Float32Array.of(value) };
+}
+
+function noTargets(): QuaverError {
+  return new QuaverError('training-no-targets', 'no token of the batch counts', {
+    hint: 'The loss mask is 0 everywhere: check that the data has answers, and that they fit the length.',
+  });
+}
