@@ -8,6 +8,7 @@ import { builtinModules } from 'node:module';
 /** Package → the packages that it may import, in the order in which data flows. */
 const arrows = {
   numerics: [],
+  'model-arithmetic': ['numerics'],
   ir: ['numerics'],
   formats: ['numerics'],
   models: ['numerics', 'ir', 'formats'],
@@ -16,8 +17,8 @@ const arrows = {
   'executor-cpu': ['numerics', 'ir', 'executor'],
   conformance: ['numerics', 'ir', 'formats', 'executor'],
   generate: ['numerics', 'ir', 'models', 'executor'],
-  train: ['numerics', 'ir', 'compiler'],
-  sdk: ['numerics', 'ir', 'formats', 'models', 'compiler', 'executor', 'executor-cpu', 'generate'],
+  train: ['numerics', 'ir', 'formats', 'compiler', 'executor', 'generate'],
+  sdk: ['numerics', 'ir', 'formats', 'models', 'compiler', 'executor', 'executor-cpu', 'generate', 'train'],
   cli: [
     'numerics',
     'ir',
@@ -28,6 +29,7 @@ const arrows = {
     'executor-cpu',
     'conformance',
     'generate',
+    'train',
     'sdk',
   ],
 };

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { compareCommand } from './commands/compare.ts';
 import { compileCommand } from './commands/compile.ts';
 import { conformanceCommand } from './commands/conformance.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -9,12 +10,13 @@ import { importCommand } from './commands/import.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { parityCommand } from './commands/parity.ts';
 import { pullCommand } from './commands/pull.ts';
+import { trainCommand } from './commands/train.ts';
 import type { Environment } from './run.ts';
 import { version } from './version.ts';
 
 export function buildProgram(environment: Environment): Command {
   const program = new Command('quaver')
-    .description('Compiles language models to FP8 graphs and generates text from them.')
+    .description('Compiles language models to FP8 graphs, generates text from them, and trains them.')
     .version(version(), '--version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .addHelpText(
@@ -36,6 +38,8 @@ Exit codes: 0 success, 1 failure, 2 wrong command line, 130 stopped by Ctrl-C.`,
     generateCommand,
     evalCommand,
     parityCommand,
+    trainCommand,
+    compareCommand,
     conformanceCommand,
     exportCommand,
     doctorCommand,

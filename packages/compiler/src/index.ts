@@ -4,10 +4,13 @@ export { type RematPolicy, rematPolicies } from './autodiff/recompute.ts';
 export { type CompileOptions, type CompileResult, compile } from './compile.ts';
 export { quantizeWeightsName } from './folding/recompute-folded.ts';
 export type { WeightStatistics } from './folding/weight-statistics.ts';
+export { recipeStates } from './lowering/recipe-states.ts';
 export { shiftAmaxHistories } from './lowering/shift-amax-histories.ts';
 export type { CompileProgress, CompileTarget, Pass, PassContext } from './pass.ts';
 export { passes } from './passes/index.ts';
 export { builtInRecipes, defaultRecipe } from './recipe/built-in.ts';
+export { describeIssues } from './recipe/describe-issues.ts';
+export { globPattern } from './recipe/keep-rules.ts';
 export { parseRecipe, resolveRecipe } from './recipe/parse-recipe.ts';
 export {
   type AmaxHistory,

@@ -1,3 +1,4 @@
+export { philox4x32, uniform, type Words4 } from '@quaver/numerics';
 export {
   mergeParity,
   type ParityCase,
@@ -18,8 +19,7 @@ export {
 } from './generate.ts';
 export { ModelCalls, type NextTokens, type TokenRows } from './model-calls.ts';
 export { type ModelLimits, modelLimits } from './model-limits.ts';
-export { philox4x32, uniform, type Words4 } from './sampling/random.ts';
 export { type ResolvedSampling, resolveSampling, type SamplingOptions, sampleToken } from './sampling/sampler.ts';
 export { type StopScan, StopStrings } from './text/stop-strings.ts';
 export { StreamDecoder } from './text/stream-decoder.ts';
-export { type ChatMessage, Tokenizer } from './text/tokenizer.ts';
+export { type ChatMessage, Tokenizer, type TokenizerFiles } from './text/tokenizer.ts';

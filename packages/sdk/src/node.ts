@@ -5,3 +5,5 @@ export { type ExportOptions, type ExportResult, exportHfFp8 } from './node/expor
 export { type ImportedModelFile, type ImportModelFileOptions, importModelFile } from './node/import-model-file.ts';
 export { openExecutor, registryWith } from './node/load-executor.ts';
 export { type ModuleFile, readModule, type SaveModuleOptions, saveModule } from './node/module-file.ts';
+export { type TrainModelOptions, type TrainModelResult, trainModel } from './node/train-model.ts';
+export { openTrainingModel, type TrainingModel } from './node/training-model.ts';

@@ -1,3 +1,11 @@
+export { type ModelConfig, parseTrainConfig, type TrainConfig } from './config.ts';
+export type { Batch } from './data/batch.ts';
+export type { DataCursor } from './data/cursor.ts';
+export type { TooLong } from './data/cut-segments.ts';
+export { type BatchesOptions, Dataset, type DatasetStatistics, type TrainingBatch } from './data/dataset.ts';
+export type { DatasetOptions } from './data/dataset-options.ts';
+export type { ChatExample, CompletionExample, Example, Place, TextExample, TokenizedExample } from './data/example.ts';
+export type { ExampleSource } from './data/example-source.ts';
 export { lossFunction } from './graph/loss.ts';
 export { withMasters } from './graph/masters.ts';
 export { type TrainingModule, type TrainingModuleOptions, trainingModule } from './graph/training-module.ts';
@@ -8,4 +16,15 @@ export { clipByGlobalNorm, globalNorm, keepUnlessFinite } from './optimizer/clip
 export { type MuonOptions, muon } from './optimizer/muon.ts';
 export type { Optimizer, StepInputs, StepResults } from './optimizer/optimizer.ts';
 export { type SgdOptions, sgd } from './optimizer/sgd.ts';
+export { type ComparedRun, compareRuns, renderComparison } from './report/comparison.ts';
+export { type ReportedRun, renderRunReport } from './report/run-report.ts';
+export type { RunSummary } from './report/summary.ts';
 export { type Decay, type ScheduleOptions, schedule } from './schedule.ts';
+export { type LossBatch, lossInputs } from './trainer/loss-inputs.ts';
+export { type OptimizerConfig, optimizerGroups } from './trainer/optimizer-config.ts';
+export {
+  type StepResult,
+  TrainingSession,
+  type TrainingSessionOptions,
+  type TrainingTensor,
+} from './trainer/training-session.ts';

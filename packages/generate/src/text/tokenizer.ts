@@ -11,8 +11,20 @@ export interface ChatMessage {
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** What a tokenizer is made of: plain data, which can be sent to a worker. */
+export interface TokenizerFiles {
+  /** The contents of tokenizer.json. */
+  readonly tokenizer: Json;
+  /** The contents of tokenizer_config.json. */
+  readonly config: Json;
+  /** The chat template, when it is a file of its own. */
+  readonly chatTemplate?: string;
+}
+
 /** Text to token ids and back, and conversations to prompts, from the files that a module carries. */
 export class Tokenizer {
+  /** The same tokenizer again: `new Tokenizer(files.tokenizer, files.config, files.chatTemplate)`. */
+  readonly files: TokenizerFiles;
   readonly #tokenizer: HuggingFaceTokenizer;
   readonly #config: Json;
   readonly #template: string | undefined;
@@ -32,6 +44,7 @@ export class Tokenizer {
         cause,
       });
     }
+    this.files = { tokenizer, config, ...(chatTemplate !== undefined && { chatTemplate }) };
     this.#config = config;
     this.#template = chatTemplate ?? defaultTemplate(config.chat_template);
   }
@@ -82,10 +95,11 @@ export class Tokenizer {
   }
 
   /**
-   * The prompt of a conversation, ending where the assistant's turn begins.
+   * The prompt of a conversation, ending where the assistant's turn begins; without `generationPrompt`, the conversation
+   * as it is.
    * @throws QuaverError `chat-template-missing`, `chat-template-invalid`
    */
-  applyChatTemplate(messages: readonly ChatMessage[]): string {
+  applyChatTemplate(messages: readonly ChatMessage[], options: { readonly generationPrompt?: boolean } = {}): string {
     if (this.#template === undefined) {
       throw new QuaverError('chat-template-missing', 'the model has no chat template', {
         hint: 'Give the prompt as plain text (without --chat).',
@@ -98,7 +112,7 @@ export class Tokenizer {
     try {
       return new Template(this.#template).render({
         messages: messages.map((message) => ({ ...message })),
-        add_generation_prompt: true,
+        add_generation_prompt: options.generationPrompt ?? true,
         bos_token: token('bos_token'),
         eos_token: token('eos_token'),
         pad_token: token('pad_token'),

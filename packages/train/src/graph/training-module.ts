@@ -25,6 +25,8 @@ export interface TrainingModuleOptions {
 export interface TrainingModule {
   /** f32 masters; the functions `loss`, `backward` and `update` besides those of the model. Compile it with a recipe to run it. */
   readonly module: Module;
+  /** The model with f32 masters and its own functions alone. */
+  readonly model: Module;
   /** Names of the parameters that train, in the order of the module. */
   readonly trained: readonly string[];
   /** States that a run keeps from step to step, which checkpoints hold: optimizer moments, by name. */
@@ -71,6 +73,7 @@ export function trainingModule(source: Module, options: TrainingModuleOptions): 
   };
   return {
     module,
+    model,
     trained: names,
     optimizerStates,
     scalars: (step) => Object.fromEntries(groups.flatMap((group, i) => scalarsOf(group, i, step))),

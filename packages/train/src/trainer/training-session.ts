@@ -38,6 +38,8 @@ export class TrainingSession implements AsyncDisposable {
   readonly module: Module;
   readonly report: CompileReport;
   readonly #training: TrainingModule;
+  /** With masters. */
+  readonly #source: Module;
   readonly #session: Session;
   readonly #state: SessionState;
   /** Steps that changed the parameters: what an optimizer counts. */
@@ -45,6 +47,7 @@ export class TrainingSession implements AsyncDisposable {
 
   private constructor(training: TrainingModule, module: Module, report: CompileReport, session: Session) {
     this.#training = training;
+    this.#source = training.model;
     this.module = module;
     this.report = report;
     this.#session = session;
@@ -155,6 +158,18 @@ export class TrainingSession implements AsyncDisposable {
     const { module, trained } = this.#training;
     const frozen = trained.includes(name) ? undefined : module.parameters.find((parameter) => parameter.name === name);
     return frozen?.data ? frozen.data.read(signal) : this.#session.readParameter(name, signal);
+  }
+
+  /** The model as it was opened, with the weights as they are now in f32; to be read before the session is closed. */
+  trainedModule(): Module {
+    const own = new Map(this.parameters.map((tensor) => [tensor.name, tensor]));
+    const parameters = this.#source.parameters.map((parameter) => {
+      if (!own.has(parameter.name)) return parameter;
+      const byteLength = parameter.type.shape.reduce((product, dim) => product * dim, 4);
+      const read = (signal?: AbortSignal) => this.readParameter(parameter.name, signal);
+      return { ...parameter, type: { ...parameter.type, dtype: 'f32' as const }, data: { byteLength, read } };
+    });
+    return { ...this.#source, parameters };
   }
 
   /** The bytes of one of the {@link states}. */

@@ -1,0 +1,102 @@
+/** @file What a training run is told, as JSON that people write. Names are those of the command's flags, with underscores. */
+import { describeIssues, rematPolicies } from '@quaver/compiler';
+import { QuaverError } from '@quaver/numerics';
+import { z } from 'zod';
+import { optimizerSchema } from './trainer/optimizer-config.ts';
+
+const count = z.int().min(1);
+const path = z.string().min(1);
+const paths = z.union([path, z.array(path).min(1)]);
+const globs = z.array(z.string().min(1).max(200)).max(1000);
+
+const modelSchema = z.union([
+  path,
+  z.strictObject({
+    /** A `config.json` in the words of Hugging Face: the model begins with random weights. */
+    config: z.union([path, z.record(z.string(), z.json())]),
+    /** The folder of tokenizer.json and tokenizer_config.json. */
+    tokenizer: path,
+    name: z.string().min(1).max(200).default('model'),
+    seed: z.int().min(0).default(0),
+  }),
+]);
+
+const dataSchema = z.strictObject({
+  files: paths,
+  format: z.enum(['jsonl', 'text']).optional(),
+  separator: z.string().min(1).optional(),
+  validation: z
+    .union([z.strictObject({ file: paths }), z.strictObject({ fraction: z.number().gt(0).lt(1) })])
+    .optional(),
+  /** Sequences begin at multiples of this in their row. */
+  align: count.default(128),
+  too_long: z.enum(['error', 'truncate', 'skip']).default('error'),
+});
+
+const batchSchema = z.strictObject({
+  /** Rows of a micro-batch, and the tokens of a row. */
+  rows: count,
+  tokens: count,
+  /** Micro-batches of a step. */
+  accumulate: count.default(1),
+});
+
+const scheduleSchema = z.strictObject({
+  decay: z.enum(['constant', 'linear', 'cosine', 'wsd']).default('cosine'),
+  peak: z.number().min(0),
+  warmup: z.int().min(0).default(0),
+  floor: z.number().min(0).max(1).default(0.1),
+  cooldown: z.int().min(0).optional(),
+});
+
+const configSchema = z.strictObject({
+  model: modelSchema,
+  data: dataSchema,
+  /** A built-in recipe's name, or a recipe. */
+  recipe: z.union([z.string().min(1), z.record(z.string(), z.json())]).default('fp8-block'),
+  steps: count,
+  batch: batchSchema,
+  optimizer: optimizerSchema.default({ name: 'adamw', beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 }),
+  schedule: scheduleSchema,
+  /** Parameters, by glob, whose weights do not decay. */
+  no_weight_decay: globs.default(['*norm.weight', '*.bias']),
+  /** Parameters, by glob, that do not train. */
+  frozen: globs.default([]),
+  max_grad_norm: z.number().gt(0).nullable().default(1),
+  remat: z.enum(rematPolicies as ['none', 'cheap', 'layers']).default('none'),
+  seed: z.int().min(0).default(0),
+  /** Steps between evaluations and how many validation batches each takes (all by default); the last step is evaluated always. */
+  evaluate: z.strictObject({ every: count, batches: count.optional() }).optional(),
+  /** Steps between checkpoints; the last step has one always. */
+  checkpoint: z
+    .strictObject({ every: count, keep_last: count.default(2), keep_best: z.int().min(0).default(1) })
+    .default({ every: 500, keep_last: 2, keep_best: 1 }),
+  /** Ends the run when so many evaluations in a row did not lower the validation loss. */
+  early_stop: z.strictObject({ patience: count }).optional(),
+  /** Steps in a row whose gradient is not finite, after which the run gives up. */
+  max_skipped: count.default(10),
+});
+
+export type TrainConfig = z.infer<typeof configSchema>;
+export type ModelConfig = TrainConfig['model'];
+
+/**
+ * Checks a configuration and fills in its defaults.
+ * @throws QuaverError `train-config-invalid`, naming the path of every wrong field and what it may be
+ */
+export function parseTrainConfig(source: unknown): TrainConfig {
+  const parsed = configSchema.safeParse(source);
+  if (!parsed.success) throw invalid(describeIssues(parsed.error, 'config'));
+  const config = parsed.data;
+  const conflicts: string[] = [];
+  if (config.evaluate && !config.data.validation) conflicts.push('evaluate: there is no data.validation');
+  if (config.early_stop && !config.evaluate) conflicts.push('early_stop: it needs evaluate');
+  if (conflicts.length > 0) throw invalid(conflicts);
+  return config;
+}
+
+function invalid(problems: readonly string[]): QuaverError {
+  return new QuaverError('train-config-invalid', `the configuration is not valid: ${problems.join('; ')}`, {
+    hint: 'See docs/training.md for the fields and their values.',
+  });
+}

@@ -1,0 +1,20 @@
+export { parametersSha256 } from './checkpoint/hash-bytes.ts';
+export {
+  bestCheckpoint,
+  type CheckpointInfo,
+  latestCheckpoint,
+  listCheckpoints,
+  type OpenTrainingCheckpointOptions,
+  openTrainingCheckpoint,
+  type TrainingCheckpoint,
+} from './checkpoint/read-checkpoint.ts';
+export { lockRunFolder, type RunLock } from './checkpoint/run-lock.ts';
+export { CheckpointStore, type CheckpointStoreOptions } from './checkpoint/store.ts';
+export type { CheckpointToSave } from './checkpoint/write-checkpoint.ts';
+export type { IndexProgress } from './data/node/file-examples.ts';
+export { type OpenDatasetOptions, openDataset } from './data/node/open-dataset.ts';
+export { type RunRecords, readRun } from './metrics/read-run.ts';
+export { openRunWriter, type RunWriter, type RunWriterOptions } from './metrics/run-writer.ts';
+export { writeComparison, writeRunReport } from './report/write-report.ts';
+export type { TrainEvent, TrainRunOptions, TrainRunResult } from './trainer/run-types.ts';
+export { readRunConfig, trainRun } from './trainer/train-run.ts';

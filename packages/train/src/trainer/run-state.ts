@@ -1,0 +1,61 @@
+import { QuaverError } from '@quaver/numerics';
+import { z } from 'zod';
+import type { DataCursor } from '../data/cursor.ts';
+
+const count = z.int().min(0);
+
+const runStateSchema = z.object({
+  /** Steps done. */
+  step: count,
+  /** Of these, the ones that changed the parameters. */
+  applied_steps: count,
+  /** Tokens trained on. */
+  tokens: count,
+  /** Position in the data; missing before the first step. */
+  cursor: z.json().optional(),
+  /** Losses of the last step and of the last evaluation. */
+  loss: z.number().nullable(),
+  val_loss: z.number().nullable(),
+  /** Before the first step. */
+  val_loss_before: z.number().nullable(),
+  best_val_loss: z.number().nullable(),
+  /** Evaluations since the best one. */
+  evaluations_without_gain: count,
+});
+
+/** What a run knows beside its tensors; JSON, in every checkpoint. */
+export type RunState = Omit<z.infer<typeof runStateSchema>, 'cursor'> & { cursor?: DataCursor };
+
+export const freshRunState: RunState = {
+  step: 0,
+  applied_steps: 0,
+  tokens: 0,
+  loss: null,
+  val_loss: null,
+  val_loss_before: null,
+  best_val_loss: null,
+  evaluations_without_gain: 0,
+};
+
+/** @throws QuaverError `checkpoint-corrupt`; the cursor is checked by the dataset */
+export function parseRunState(source: unknown, folder: string): RunState {
+  const parsed = runStateSchema.safeParse(source);
+  if (parsed.success) return parsed.data as unknown as RunState;
+  const { path, message } = parsed.error.issues[0]!;
+  throw new QuaverError('checkpoint-corrupt', `${folder}: '${path.map(String).join('.')}': ${message}`, {
+    hint: 'It was not written by this version, or was changed. Resume from an older checkpoint by deleting this one.',
+    where: { file: folder },
+  });
+}
+
+/** The state after an evaluation. */
+export function afterEvaluation(state: RunState, loss: number): RunState {
+  const best = state.best_val_loss;
+  const gained = best === null || loss < best;
+  return {
+    ...state,
+    val_loss: loss,
+    best_val_loss: gained ? loss : best,
+    evaluations_without_gain: gained ? 0 : state.evaluations_without_gain + 1,
+  };
+}
