@@ -146,7 +146,7 @@ def rms_norm(x, weight, eps):
 
 def rope(x, cos, sin, position):
     half = cos.shape[1]
-    at = position[:, None] + np.arange(x.shape[1])
+    at = position if position.ndim == 2 else position[:, None] + np.arange(x.shape[1])
     c, s = cos[at][:, :, None, :], sin[at][:, :, None, :]
     a, b = x[..., :half], x[..., half : 2 * half]
     with np.errstate(all="ignore"):
@@ -225,7 +225,21 @@ def scaled_dot(a, b, scale_a, scale_b, block_a, block_b, contract_a, contract_b,
     return y.reshape(free)
 
 
-def attention(q, k, v, position, scale_k, scale_v, scale, window, probs):
+def visibility(q, k, position, window, first_key):
+    """[B, T, S]: which keys each query sees."""
+    query = position[:, None] + np.arange(q.shape[1])
+    key = np.arange(k.shape[1])
+    visible = key <= query[..., None]
+    if window:
+        visible &= key > query[..., None] - window
+    if first_key is not None:
+        visible &= key >= np.minimum(first_key, query)[..., None]
+    return visible
+
+
+def attention_probabilities(q, k, v, position, scale_k, scale_v, scale, window, probs, first_key):
+    """Keys and values as the query heads see them, probabilities [B, Hq, T, S] in float32, and rounded ones."""
+
     def restored(x, s):
         if x.dtype not in (DTYPES["f8e4m3fn"], DTYPES["f8e5m2"]):
             return x
@@ -234,16 +248,62 @@ def attention(q, k, v, position, scale_k, scale_v, scale, window, probs):
     group = q.shape[2] // k.shape[2]
     keys, values = (np.repeat(restored(x, s), group, axis=2) for x, s in ((k, scale_k), (v, scale_v)))
     scores = dot(operand(q).transpose(0, 2, 1, 3), operand(keys).transpose(0, 2, 1, 3))
-    query = position[:, None] + np.arange(q.shape[1])
-    key = np.arange(k.shape[1])
-    visible = key <= query[..., None]
-    if window:
-        visible &= key > query[..., None] - window
+    visible = visibility(q, k, position, window, first_key)
     with np.errstate(all="ignore"):
         p = softmax(np.where(visible[:, None], scores * F32(scale), F32(-np.inf)))
+    rounded = p
     if probs == "bf16":
-        p = cast(p, "bf16")
+        rounded = cast(p, "bf16")
     elif probs == "f8e4m3fn":
         unit = np.full((1, 1, 1, 1), 2.0**-8, F32)
-        p = dequantize(quantize(p, unit, "f8e4m3fn", [0] * 4), unit, "bf16", [0] * 4)
-    return dot(operand(p), operand(values).transpose(0, 2, 3, 1)).transpose(0, 2, 1, 3)
+        rounded = dequantize(quantize(p, unit, "f8e4m3fn", [0] * 4), unit, "bf16", [0] * 4)
+    return keys, values, p, rounded
+
+
+def attention(q, k, v, position, scale_k, scale_v, scale, window, probs, first_key=None):
+    _, values, _, rounded = attention_probabilities(q, k, v, position, scale_k, scale_v, scale, window, probs, first_key)
+    return dot(operand(rounded), operand(values).transpose(0, 2, 3, 1)).transpose(0, 2, 1, 3)
+
+
+def attention_grad(q, k, v, position, dy, scale_k, scale_v, scale, window, probs, first_key=None):
+    keys, values, p, rounded = attention_probabilities(q, k, v, position, scale_k, scale_v, scale, window, probs, first_key)
+    kind = "f32" if k.dtype == F32 else "bf16"
+    dy = cast(dy, kind)
+    by_head = operand(dy).transpose(0, 2, 1, 3)
+    with np.errstate(all="ignore"):
+        dp = dot(by_head, operand(values).transpose(0, 2, 1, 3))
+        ds = cast((p * (dp - row_sum(dp * p))) * F32(scale), kind)
+    dq = dot(operand(ds), operand(keys).transpose(0, 2, 3, 1)).transpose(0, 2, 1, 3)
+    batch, tokens, heads, depth = q.shape
+    shared = k.shape[2]
+    count = tokens * (heads // shared)
+
+    def key_gradient(weights, rows):
+        """Query rows in the order of tokens, and of heads within a token; a fresh sum every 64 rows."""
+        left = weights.reshape(batch, shared, heads // shared, tokens, k.shape[1]).transpose(0, 1, 4, 3, 2).reshape(batch, shared, k.shape[1], count)
+        right = rows.reshape(batch, tokens, shared, heads // shared, depth).transpose(0, 2, 4, 1, 3).reshape(batch, shared, depth, count)
+        return dot(left, right, 64).transpose(0, 2, 1, 3)
+
+    return dq, key_gradient(operand(ds), operand(q)), key_gradient(operand(rounded), operand(dy))
+
+
+def rms_norm_grad(x, weight, dy, eps):
+    n = x.shape[-1]
+    with np.errstate(all="ignore"):
+        r = F32(1) / np.sqrt(row_sum(x * x) / F32(n) + F32(eps))
+        m, w = x * r, dy * weight
+        dx = r * (w - m * (row_sum(w * m) / F32(n)))
+        rows = (dy * m).reshape(int(np.prod(x.shape[:-1])), n)
+    return dx, dot(np.ones((1, len(rows)), F32), rows.T, 64)[0]
+
+
+def swiglu_grad(gate, up, dy):
+    with np.errstate(all="ignore"):
+        s = F32(1) / (F32(1) + exp(-gate))
+        return (dy * up) * (s * (F32(1) + gate * (F32(1) - s))), dy * (gate * s)
+
+
+def log_softmax_gather_grad(x, targets, dy):
+    hit = (np.arange(x.shape[-1]) == targets[..., None]).astype(F32)
+    with np.errstate(all="ignore"):
+        return (hit - softmax(x)) * dy[..., None]

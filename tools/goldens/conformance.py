@@ -13,6 +13,7 @@ import numpy as np
 import canonical as c
 import conformance_products
 import conformance_training
+import stochastic
 from canonical import DTYPES, F32, cast
 from vector_files import VectorFiles
 
@@ -235,6 +236,7 @@ if __name__ == "__main__":
     casts()
     conformance_products.add(files)
     conformance_training.add(files)
+    stochastic.cases(lambda name, *node: files.case("stochastic_quantize", name, *node))
     folder = pathlib.Path(sys.argv[1])
     files.write(folder)
     total = sum(file.stat().st_size for file in folder.iterdir())

@@ -200,6 +200,21 @@ def composites(case):
         cos, sin = np.cos(angle).astype(F32), np.sin(angle).astype(F32)
         x, at = values("f32", (batch, tokens, heads, depth)), np.array(position, np.int32)
         case("rope", f"{label(x.shape)}, {rotated} rotated, from {label(position)}", [x, cos, sin, at], {}, [c.rope(x, cos, sin, at)], SUMS, parameters=[1, 2])
+        each = generator("positions", batch, tokens).integers(0, 20, (batch, tokens)).astype(np.int32)
+        case("rope", f"{label(x.shape)}, {rotated} rotated, a position for every token", [x, cos, sin, each], {}, [c.rope(x, cos, sin, each)], SUMS, parameters=[1, 2])
+
+
+PACKED = [
+    ("packed sequences", 2, 40, 40, 4, 2, 16, 0),
+    ("packed sequences with a window", 1, 30, 150, 3, 1, 12, 9),
+]
+
+
+def packed(b, t, s):
+    """The first key of every query: sequences of random lengths, and some that begin outside of what the query can see."""
+    first = np.maximum.accumulate(np.where(generator("packed", b, t).random((b, t)) < 0.1, np.arange(s - t, s), 0), axis=1)
+    first[0, 3], first[-1, -2], first[-1, -1] = -7, s, 2**31 - 1
+    return first.astype(np.int32)
 
 
 def attention(case):
@@ -225,6 +240,15 @@ def attention(case):
             name = f"{cache} cache{', scaled' if scaled else ''}, {probs} probabilities, {what}"
             tolerance = SUMS if probs == "f32" else {"snr_db": 40} if probs == BF16 else {"snr_db": 20}
             case("attention", name, [q, k, v, at, ks, vs], attributes, [y], tolerance)
+        for what, b, t, s, hq, hkv, d, window in PACKED:
+            q = values("f32" if cache == "f32" else BF16, (b, t, hq, d), 1)
+            k, v = values(cache, (b, s, hkv, d), 2), values(cache, (b, s, hkv, d), 3)
+            ks, vs = (scales("f8e8m0fnu", (b, s, hkv, 1), seed) if scaled else None for seed in (1, 2))
+            at, first = np.full(b, s - t, np.int32), packed(b, t, s)
+            y = c.attention(q, k, v, at, ks, vs, d**-0.5, window, probs, first)
+            attributes = {"scale": d**-0.5, "window": window, "probs": probs}
+            tolerance = SUMS if probs == "f32" else {"snr_db": 40} if probs == BF16 else {"snr_db": 20}
+            case("attention", f"{cache} cache{', scaled' if scaled else ''}, {probs} probabilities, {what}", [q, k, v, at, ks, vs, first], attributes, [y], tolerance)
 
 
 def add(files):

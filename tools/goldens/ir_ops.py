@@ -14,6 +14,8 @@ import sys
 import ml_dtypes
 import numpy as np
 
+import stochastic
+
 rng = np.random.default_rng(20250117)
 DTYPES = {
     "f32": np.float32, "bf16": ml_dtypes.bfloat16, "f16": np.float16, "f8e4m3fn": ml_dtypes.float8_e4m3fn,
@@ -32,14 +34,15 @@ def tensor(x):
 
 
 def case(op, operands, attributes, results, tolerance=None):
-    """`tolerance` is absolute, per result element; the results are then f64."""
+    """`tolerance` is absolute, per element of the first result, or a list with one for each; the results are then f64."""
     entry = {"op": op, "attributes": attributes, "operands": [tensor(x) for x in operands]}
     if tolerance is None:
         entry["results"] = [tensor(x) for x in results]
     else:
-        shape = np.shape(results[0])
         entry["results"] = [tensor(np.asarray(x, np.float64)) for x in results]
-        entry["tolerance"] = tensor(np.broadcast_to(np.asarray(tolerance, np.float64), shape))
+        spread = lambda t, x: tensor(np.broadcast_to(np.asarray(t, np.float64), np.shape(x)))
+        is_list = isinstance(tolerance, list)
+        entry["tolerance"] = list(map(spread, tolerance, results)) if is_list else spread(tolerance, results[0])
     cases.append(entry)
 
 
@@ -317,6 +320,52 @@ def training_cases():
     attributes = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-6, "weight_decay": 0.1}
     case("adamw_step", operands, attributes, [y, first, second], 2e-6 * (np.abs(y) + 1))
     case("stop_gradient", [table], {}, [table])
+    gradient_cases()
+
+
+def gradient_cases():
+    """From the derivatives as textbooks have them, not from the ops' bodies."""
+    gate, up, dy = normal(6, 9, scale=3), normal(6, 9), normal(6, 9)
+    s = 1 / (1 + np.exp(-wide(gate)))
+    results = [wide(dy) * wide(up) * (s + wide(gate) * s * (1 - s)), wide(dy) * wide(gate) * s]
+    case("swiglu_grad", [gate, up, dy], {}, results, 2e-6 * (1 + np.abs(wide(dy) * wide(up)) * np.abs(wide(gate))))
+    x, w, dy = normal(2, 70, 30), normal(30), normal(2, 70, 30)
+    r = 1 / np.sqrt((wide(x) ** 2).mean(-1, keepdims=True) + 1e-5)
+    g = wide(dy) * wide(w)
+    dx = g * r - wide(x) * r**3 * (g * wide(x)).mean(-1, keepdims=True)
+    dweight = (wide(dy) * wide(x) * r).sum((0, 1))
+    case("rms_norm_grad", [x, w, dy], {"eps": 1e-5}, [dx, dweight], [1e-5, 1e-4])
+    x, dy = normal(3, 4, 50, scale=4), normal(3, 4)
+    targets = rng.integers(0, 50, (3, 4)).astype(np.int32)
+    one_hot = np.eye(50)[targets]
+    case("log_softmax_gather_grad", [x, targets, dy], {}, [(one_hot - softmax64(wide(x))) * wide(dy)[..., None]], 2e-6 * np.abs(wide(dy))[..., None])
+    for dtype, window in [("f32", 0), ("f32", 5), ("bf16", 0)]:
+        attention_gradient_case(dtype, window)
+
+
+def attention_gradient_case(dtype, window):
+    batch, queries, keys, heads, shared, depth, scale = 2, 5, 19, 4, 2, 8, 0.375
+    position, first = np.array([3, 13], np.int32), np.array([[0, 0, 2, 4, 4], [9, 9, 9, 16, 16]], np.int32)
+    q, dy = normal(batch, queries, heads, depth), normal(batch, queries, heads, depth)
+    k, v = normal(batch, keys, shared, depth), normal(batch, keys, shared, depth)
+    if dtype == "bf16":
+        q, k, v = (x.astype(ml_dtypes.bfloat16) for x in (q, k, v))
+        dy = wide(dy.astype(ml_dtypes.bfloat16)).astype(np.float32)
+    dq, dk, dv = np.zeros(q.shape), np.zeros(k.shape), np.zeros(v.shape)
+    for b, t, h in np.ndindex(batch, queries, heads):
+        last, kv = position[b] + t, h // (heads // shared)
+        seen = np.arange(max(first[b, t], last - window + 1 if window else 0), last + 1)
+        kk, vv, qq, gg = wide(k[b, seen, kv]), wide(v[b, seen, kv]), wide(q[b, t, h]), wide(dy[b, t, h])
+        p = softmax64(kk @ qq * scale)
+        jacobian = np.diag(p) - np.outer(p, p)
+        slope = jacobian @ (vv @ gg) * scale
+        dq[b, t, h] = slope @ kk
+        dk[b, seen, kv] += np.outer(slope, qq)
+        dv[b, seen, kv] += np.outer(p, gg)
+    operands = [q, k, v, position, dy, None, None, first]
+    results = [dq, dk, dv]
+    tolerances = [(1e-5 if dtype == "f32" else 2.0**-6) * np.abs(y).max() for y in results]
+    case("attention_grad", operands, {"scale": scale, "window": window, "probs": dtype}, results, tolerances)
 
 
 elementwise()
@@ -326,6 +375,7 @@ quantization()
 dots()
 composites()
 training_cases()
+stochastic.cases(lambda _, *node: case("stochastic_quantize", *node))
 target = pathlib.Path(sys.argv[1])
 target.write_bytes(gzip.compress(json.dumps(cases, separators=(",", ":")).encode(), mtime=0))
 print(len(cases), "cases by numpy", np.__version__, "and ml_dtypes", ml_dtypes.__version__)

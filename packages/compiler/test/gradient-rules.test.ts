@@ -50,16 +50,23 @@ class Draw {
 /** A case of an op whose operands are the inputs, in their order. */
 const direct = (op: string, givens: Givens, attributes = {}): Case => ({
   givens,
-  build: (g, inputs) => g.apply(coreOps.latest('core', op), Object.values(inputs), attributes),
+  build(g, inputs) {
+    const definition = coreOps.latest('core', op);
+    return g.apply(
+      definition,
+      Object.keys(definition.operands).map((name) => inputs[name]),
+      attributes,
+    );
+  },
 });
 
-const binary = (op: string, low = -2, high = 2) => {
+const binary = (op: string, low = -2, high = 2, [lhs, rhs]: readonly [string, string] = ['lhs', 'rhs']) => {
   return (draw: Draw): Case => {
     const shape = draw.shape();
     // Drawn together: no kink of maximum lies between the two either.
     const { type, data } = draw.reals([2, ...shape], low, high);
     const half = (from: number) => ({ type: { ...type, shape }, data: data.slice(from, from + data.length / 2) });
-    return direct(op, { lhs: half(0), rhs: half(data.length / 2) });
+    return direct(op, { [lhs]: half(0), [rhs]: half(data.length / 2) });
   };
 };
 
@@ -99,6 +106,8 @@ function attentionCase(draw: Draw): Case {
       k: draw.reals(cache, -2, 2, dtype),
       v: draw.reals(cache, -2, 2, dtype),
       position,
+      // Of packed sequences: before the keys, among them, and past the query.
+      ...(draw.int(0, 1) === 0 ? {} : { first_key: draw.ints([batch, tokens], -1, keys) }),
     },
     attributes,
   );
@@ -228,6 +237,18 @@ const cases: Readonly<Record<string, (draw: Draw) => Case>> = {
       build: (g, { x }) => [g.op('dequantize', [...quantized(g, x!, block)], { to: 'f32', block })],
     };
   },
+  stochastic_quantize(draw) {
+    const shape = draw.shape(2, 2);
+    const block = [1, draw.int(0, 2)];
+    return {
+      givens: { x: draw.reals(shape), seed: draw.ints([1], 0, 9) },
+      build(g, { x, seed }) {
+        const [, scale] = quantized(g, x!, block);
+        const q = g.op('stochastic_quantize', [x, scale, seed], { to: 'f8e4m3fn', block });
+        return [g.op('dequantize', [q, scale], { to: 'f32', block })];
+      },
+    };
+  },
   scaled_dot(draw) {
     const [m, n, k] = [draw.int(1, 3), draw.int(1, 3), draw.int(1, 6)];
     const block = [1, draw.int(0, 2)];
@@ -247,7 +268,7 @@ const cases: Readonly<Record<string, (draw: Draw) => Case>> = {
     const [rows, size] = [draw.shape(0, 2), draw.int(1, 6)];
     return direct('log_softmax_gather', { x: draw.reals([...rows, size]), targets: draw.ints(rows, 0, size - 1) });
   },
-  swiglu: (draw) => binary('swiglu', -4, 4)(draw),
+  swiglu: (draw) => binary('swiglu', -4, 4, ['gate', 'up'])(draw),
   rms_norm(draw) {
     const shape = draw.shape(1, 3, 6);
     return direct('rms_norm', { x: draw.reals(shape), weight: draw.reals(shape.slice(-1)) }, { eps: 0.1 });
@@ -263,7 +284,7 @@ const cases: Readonly<Record<string, (draw: Draw) => Case>> = {
       x: draw.reals([batch, tokens, draw.int(1, 2), 2 * half + draw.int(0, 1)]),
       cos: table(),
       sin: table(),
-      position: draw.ints([batch], 0, 5),
+      position: draw.ints(draw.int(0, 1) === 0 ? [batch] : [batch, tokens], 0, 5),
     });
   },
   attention: attentionCase,
@@ -280,6 +301,10 @@ const without: Readonly<Record<string, string>> = {
   amax: 'feeds scales, which count as constant',
   compute_scale: 'feeds scales, which count as constant',
   adamw_step: 'comes after the gradients',
+  attention_grad: 'is the rule of attention',
+  rms_norm_grad: 'is the rule of rms_norm',
+  swiglu_grad: 'is the rule of swiglu',
+  log_softmax_gather_grad: 'is the rule of log_softmax_gather',
   stop_gradient: 'is tested in autodiff.test.ts',
   dequantize: 'is tested with quantize',
   dynamic_quantize: 'is tested with quantize',

@@ -153,6 +153,59 @@ test('an FP8 cache gives the bits of the bf16 cache that holds its restored valu
   expect(bitsOf(attend(s, 0, 9, 9, attributes, 0))).toBe(bitsOf(attend(plain, 0, 9, 9, attributes, 0)));
 });
 
+/** Two sequences in one row, the second from key `at` on: each query sees the keys of its own. */
+function packed(first: Sequence, second: Sequence, at: number, attributes: Attributes): HostTensor {
+  const joined = (a: HostTensor | undefined, b: HostTensor | undefined) =>
+    a && b && runOne('concatenate', [along(a, 1, 0, at), b], { axis: 1 });
+  const [q, k, v] = [joined(first.q, second.q), joined(first.k, second.k), joined(first.v, second.v)];
+  const tokens = q!.type.shape[1]!;
+  const firstKey = stored(
+    'i32',
+    [1, tokens],
+    Array.from({ length: tokens }, (_, t) => (t < at ? 0 : at)),
+  );
+  const scales = [joined(first.kScale, second.kScale), joined(first.vScale, second.vScale)];
+  return runOne('attention', [q, k, v, stored('i32', [1], [0]), ...scales, firstKey], attributes);
+}
+
+describe.each(variants)('packed sequences in a %s cache, %j', (dtype, attributes) => {
+  test.each([128, 256])('the second one from key %i on has the bits that it has alone', (at) => {
+    const [first, second] = [sequence(dtype, 1, at, 31), sequence(dtype, 1, 21, 41)];
+    const y = packed(first, second, at, attributes);
+    const alone = (s: Sequence, tokens: number) => bitsOf(attend(s, 0, tokens, tokens, attributes, 0));
+    expect(bitsOf(along(y, 1, 0, at))).toBe(alone(first, at));
+    expect(bitsOf(along(y, 1, at, at + 21))).toBe(alone(second, 21));
+  });
+});
+
+test('packed anywhere else, the second sequence is the same up to the order of additions', () => {
+  const attributes = { scale: 0.35, probs: 'f32' };
+  const [first, second] = [sequence('f32', 1, 37, 31), sequence('f32', 1, 21, 41)];
+  const y = numbersOf(along(packed(first, second, 37, attributes), 1, 37, 58));
+  const alone = numbersOf(attend(second, 0, 21, 21, attributes, 0));
+  y.forEach((value, i) => {
+    expect(Math.abs(value - alone[i]!)).toBeLessThan(1e-5);
+  });
+});
+
+test('a first key before the cache hides nothing, one past the query leaves it its own key', () => {
+  const s = sequence('f32', 1, 5, 12);
+  const attributes = { scale: 1, probs: 'f32' };
+  const from = (...first: number[]) =>
+    runOne(
+      'attention',
+      [s.q, s.k, s.v, stored('i32', [1], [0]), undefined, undefined, stored('i32', [1, 5], first)],
+      attributes,
+    );
+  expect(bitsOf(from(-5, -(2 ** 31), 0, -1, 0))).toBe(bitsOf(attend(s, 0, 5, 5, attributes, 0)));
+  const own = from(1, 2 ** 31 - 1, 3, 9, 5);
+  const v = numbersOf(s.v);
+  const expected = [0, 1, 2, 3, 4].flatMap((t) =>
+    [0, 0, 1, 1].flatMap((head) => v.slice((t * KEY_HEADS + head) * DEPTH, (t * KEY_HEADS + head + 1) * DEPTH)),
+  );
+  expect(numbersOf(own)).toEqual(expected);
+});
+
 test('a batch or a chunk of nothing gives nothing', () => {
   const s = sequence('bf16', 0, 4, 1);
   expect(attend(s, 0, 4, 6, { scale: 1, probs: 'bf16' }, 0).type.shape).toEqual([0, 4, HEADS, DEPTH]);

@@ -9,7 +9,8 @@ interface GoldenCase {
   readonly attributes: Attributes;
   readonly operands: readonly (StoredTensor | null)[];
   readonly results: readonly StoredTensor[];
-  readonly tolerance?: StoredTensor;
+  /** For each result, or one for all. */
+  readonly tolerance?: StoredTensor | readonly StoredTensor[];
 }
 
 const cases: readonly GoldenCase[] = JSON.parse(
@@ -26,7 +27,8 @@ describe('ops against numpy', () => {
       results.forEach((result, r) => {
         const expected = golden.results[r]!;
         expect(result.type.shape).toEqual(expected.shape);
-        if (golden.tolerance) expectClose(numbersOf(result), loadFloat64(expected), loadFloat64(golden.tolerance));
+        const tolerance = Array.isArray(golden.tolerance) ? golden.tolerance[r]! : golden.tolerance;
+        if (tolerance) expectClose(numbersOf(result), loadFloat64(expected), loadFloat64(tolerance));
         else {
           expect(result.type.dtype).toBe(expected.dtype);
           expect(bitsOf(result)).toBe(bitsOf(loadTensor(expected)));

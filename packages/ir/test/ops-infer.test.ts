@@ -183,6 +183,14 @@ const generators: Readonly<Record<string, (s: Source) => Draw>> = {
       attributes: { to: s.pick('f8e4m3fn', 'f8e5m2'), block },
     };
   },
+  stochastic_quantize(s) {
+    const shape = s.dims(0, 3);
+    const { block, scale } = scales(s, shape);
+    return {
+      operands: [s.tensor(s.pick('f32', 'bf16'), shape), scale, s.tensor('i32', [1])],
+      attributes: { to: s.pick('f8e4m3fn', 'f8e5m2'), block, stream: s.int(0, 9) },
+    };
+  },
   dequantize(s) {
     const shape = s.dims(0, 3);
     const { block, scale } = scales(s, shape);
@@ -230,7 +238,7 @@ const generators: Readonly<Record<string, (s: Source) => Draw>> = {
     const [b, t, h, half, rest] = [s.int(0, 3), s.int(0, 4), s.int(0, 3), s.int(1, 3), s.int(0, 2)];
     const table = () => s.tensor('f32', [12, half]);
     return {
-      operands: [s.tensor('f32', [b, t, h, 2 * half + rest]), table(), table(), s.indices([b], 8)],
+      operands: [s.tensor('f32', [b, t, h, 2 * half + rest]), table(), table(), s.indices(s.pick([b], [b, t]), 8)],
       attributes: {},
     };
   },
@@ -249,9 +257,26 @@ const generators: Readonly<Record<string, (s: Source) => Draw>> = {
       dtype.startsWith('f8') ? s.tensor(s.pick('f32', 'f8e8m0fnu'), [b, keys, heads, 1]) : undefined;
     const q = s.tensor(dtype === 'f32' ? 'f32' : 'bf16', [b, t, heads * group, d]);
     return {
-      operands: [q, cache(), cache(), s.indices([b], 6), scale(), scale()],
+      operands: [q, cache(), cache(), s.indices([b], 6), scale(), scale(), s.pick(undefined, s.indices([b, t], 9))],
       attributes: { scale: 0.4, window: s.int(0, 3), probs: dtype === 'f32' ? 'f32' : s.pick('bf16', 'f8e4m3fn') },
     };
+  },
+  attention_grad(s) {
+    const { operands, attributes } = generators.attention!(s);
+    const [q, k, v, position, ...optional] = operands;
+    return { operands: [q, k, v, position, s.tensor('f32', q!.type.shape as Dims), ...optional], attributes };
+  },
+  rms_norm_grad(s) {
+    const { operands, attributes } = withLastAxis(s, { eps: 1e-5 });
+    return { operands: [...operands, s.tensor('f32', operands[0]!.type.shape as Dims)], attributes };
+  },
+  swiglu_grad(s) {
+    const shape = s.dims(0, 3);
+    return { operands: [0, 1, 2].map(() => s.tensor('f32', shape)), attributes: {} };
+  },
+  log_softmax_gather_grad(s) {
+    const [rows, n] = [s.dims(0, 2), s.int(0, 5)];
+    return { operands: [s.tensor('f32', [...rows, n]), s.indices(rows, 7), s.tensor('f32', rows)], attributes: {} };
   },
   dynamic_quantize(s) {
     const shape = s.dims(0, 3);

@@ -1,15 +1,14 @@
 import { type Checkpoint, tokenizerFromGguf } from '@quaver/formats';
 import { type Module, memoryData, type TensorData } from '@quaver/ir';
-import { QuaverError } from '@quaver/numerics';
+import { languageModule } from './language-module.ts';
 import { type ImportDType, importLlama } from './llama/import.ts';
+import { eosTokenIds, fileAttachments, type ModelFiles, modelFileNames, parseJson } from './model-files.ts';
 
 /** The small files beside the tensors: config.json, tokenizer.json, … What `openCheckpoint` gives as `assets`. */
 export interface ImportAssets {
   readonly names: readonly string[];
   bytes(name: string): Promise<Uint8Array | undefined>;
 }
-
-type Files = ReadonlyMap<string, Uint8Array>;
 
 export interface ImportOptions {
   readonly name?: string;
@@ -22,15 +21,6 @@ export interface ImportResult {
   /** Tensors of the checkpoint that the graph does not use. */
   readonly unused: readonly string[];
 }
-
-/** Files that travel inside the module, so that it can generate text on its own. */
-const travelling = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'generation_config.json',
-  'chat_template.jinja',
-  'config.json',
-];
 
 /**
  * A checkpoint as a module: graph, parameters (read lazily), tokenizer and metadata.
@@ -51,50 +41,21 @@ export async function importModel(
     ...(context === undefined ? {} : { context }),
   });
   const attachments = checkpoint.format === 'gguf' ? ggufAttachments(checkpoint) : fileAttachments(files);
-  const module: Module = {
+  const module = languageModule(llama, {
     name: options.name ?? modelName(checkpoint),
-    symbols: llama.symbols,
-    parameters: llama.parameters,
-    states: llama.states,
-    functions: llama.functions,
-    metadata: {
-      'model.family': llama.config.family,
-      'model.context': String(llama.context),
-      'model.vocab_size': String(llama.config.vocabSize),
-      'model.layers': String(llama.config.layers),
-      'model.eos_token_ids': JSON.stringify(eosTokenIds(checkpoint, files)),
-      'phase.prefill': 'generate',
-      'phase.decode': 'generate',
-      'phase.score': 'generate',
-      'phase.logprobs': 'train',
-    },
+    eosTokenIds: checkpoint.format === 'gguf' ? ggufEosTokenIds(checkpoint) : eosTokenIds(files, checkpoint.source),
     attachments,
-  };
+  });
   return { module, unused: llama.unused };
 }
 
-async function readFiles(assets: ImportAssets): Promise<Files> {
+async function readFiles(assets: ImportAssets): Promise<ModelFiles> {
   const files = new Map<string, Uint8Array>();
-  for (const name of travelling) {
+  for (const name of modelFileNames) {
     const bytes = assets.names.includes(name) ? await assets.bytes(name) : undefined;
     if (bytes) files.set(name, bytes);
   }
   return files;
-}
-
-function parseJson(files: Files, name: string, source: string): Record<string, unknown> | undefined {
-  const bytes = files.get(name);
-  if (!bytes) return undefined;
-  try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch (cause) {
-    throw new QuaverError('model-json-invalid', `${source}: ${name} is not JSON: ${(cause as Error).message}`, {
-      hint: 'Fetch the file again.',
-      where: { file: name },
-    });
-  }
-  throw new QuaverError('model-json-invalid', `${source}: ${name} is not a JSON object`, { where: { file: name } });
 }
 
 function modelName(checkpoint: Checkpoint): string {
@@ -102,11 +63,6 @@ function modelName(checkpoint: Checkpoint): string {
   if (typeof named === 'string' && named !== '') return named;
   const parts = checkpoint.source.split(/[\\/]/).filter((part) => part !== '');
   return parts.at(-1) ?? 'model';
-}
-
-function fileAttachments(files: Files): Map<string, TensorData> {
-  const present = travelling.filter((name) => files.has(name));
-  return new Map(present.map((name) => [name, memoryData(files.get(name)!)]));
 }
 
 function ggufAttachments(checkpoint: Checkpoint): Map<string, TensorData> {
@@ -119,16 +75,8 @@ function ggufAttachments(checkpoint: Checkpoint): Map<string, TensorData> {
   ]);
 }
 
-/** Ids that end a text: the generation configuration's, else the model's; GGUF has end-of-text and end-of-turn. */
-function eosTokenIds(checkpoint: Checkpoint, files: Files): number[] {
-  if (checkpoint.format === 'gguf') {
-    const keys = ['tokenizer.ggml.eos_token_id', 'tokenizer.ggml.eot_token_id'];
-    return [...new Set(keys.map((key) => checkpoint.metadata.get(key)).filter((id) => typeof id === 'number'))];
-  }
-  for (const name of ['generation_config.json', 'config.json']) {
-    const ids = [parseJson(files, name, checkpoint.source)?.eos_token_id].flat();
-    const valid = ids.filter((id): id is number => Number.isInteger(id));
-    if (valid.length > 0) return valid;
-  }
-  return [];
+/** GGUF has end-of-text and end-of-turn. */
+function ggufEosTokenIds({ metadata }: Checkpoint): number[] {
+  const keys = ['tokenizer.ggml.eos_token_id', 'tokenizer.ggml.eot_token_id'];
+  return [...new Set(keys.map((key) => metadata.get(key)).filter((id) => typeof id === 'number'))];
 }

@@ -15,5 +15,7 @@ export {
   floatFormats,
 } from './formats/float-formats.ts';
 export { type MismatchMetrics, mismatchMetrics } from './mismatch.ts';
+export { normalQuantile } from './normal-quantile.ts';
+export { fillNormal, philox4x32, uniform, type Words4 } from './random.ts';
 export { computeScale, type ScaleOptions, type ScaleRounding } from './scale.ts';
 export { QuantizationStats, type QuantizationSummary, snr, ulpDistance } from './stats.ts';

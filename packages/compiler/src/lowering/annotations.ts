@@ -3,9 +3,11 @@
  * They travel with the module, so that each of the three can run alone.
  */
 import type { Node } from '@quaver/ir';
+import type { GradientProduct } from '../autodiff/gradient-marks.ts';
 import type { HighPrecision, Phase } from '../recipe/recipe.ts';
 
-export type Role = 'linear' | 'embedding' | 'attention';
+/** What a node is to a recipe; `linear` is the forward product of a linear layer. */
+export type Role = 'linear' | `linear.${GradientProduct}` | 'attention' | 'attention.gradient' | 'embedding';
 
 /** What is asked of a node: the recipe's choice for a phase, or a precision that a rule chose. */
 export interface PrecisionRequest {
@@ -20,8 +22,10 @@ export function requestAnnotation({ role, choice }: PrecisionRequest, keptBy?: s
   return { precision: `${role}@${choice}`, ...(keptBy === undefined ? {} : { kept: keptBy }) };
 }
 
+const requestPattern = /^(linear(?:\.dgrad|\.wgrad)?|attention(?:\.gradient)?|embedding)@(generate|train|f32|bf16)$/;
+
 export function readRequest(node: Node): PrecisionRequest | undefined {
-  const match = /^(linear|embedding|attention)@(generate|train|f32|bf16)$/.exec(node.annotations.precision ?? '');
+  const match = requestPattern.exec(node.annotations.precision ?? '');
   return match ? { role: match[1] as Role, choice: match[2] as PrecisionRequest['choice'] } : undefined;
 }
 
@@ -40,6 +44,14 @@ export function readLowered(node: Node): { readonly role: Role; readonly precisi
   if (text === undefined) return undefined;
   const space = text.indexOf(' ');
   return { role: text.slice(0, space) as Role, precision: text.slice(space + 1) };
+}
+
+/** The product of a linear layer that a role stands for; undefined for roles of other nodes. */
+export function linearProduct(role: Role): 'fprop' | GradientProduct | undefined {
+  if (role === 'linear') return 'fprop';
+  return role === 'linear.dgrad' || role === 'linear.wgrad'
+    ? (role.slice('linear.'.length) as GradientProduct)
+    : undefined;
 }
 
 /** Why a node does not get the precision that was asked for. */

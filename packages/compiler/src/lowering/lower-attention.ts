@@ -1,4 +1,4 @@
-import type { FunctionRewriter, Node, NodeOrigin, Value } from '@quaver/ir';
+import type { FunctionRewriter, Node, NodeOrigin, OpRegistry, Value } from '@quaver/ir';
 import type { AttentionPrecision, PhasePrecision } from '../recipe/recipe.ts';
 import { loweredAnnotation } from './annotations.ts';
 import type { CachePlan } from './cache-plan.ts';
@@ -19,14 +19,16 @@ interface AttentionOperand {
 /** Lowers the caches and attention nodes of one function; the module-wide plan says which caches change. */
 export class AttentionLowering {
   readonly #rewriter: FunctionRewriter;
+  readonly #registry: OpRegistry;
   readonly #plan: CachePlan;
   /** By the value that the source function reads after writing new tokens. */
   readonly #caches = new Map<Value, AttentionOperand>();
   /** By source value: what is quantized once is not quantized again. */
   readonly #direct = new Map<Value, AttentionOperand>();
 
-  constructor(rewriter: FunctionRewriter, plan: CachePlan) {
+  constructor(rewriter: FunctionRewriter, registry: OpRegistry, plan: CachePlan) {
     this.#rewriter = rewriter;
+    this.#registry = registry;
     this.#plan = plan;
     for (const state of rewriter.source.states) {
       const dtype = cacheDType(plan.precision.get(state.ref!));
@@ -59,11 +61,19 @@ export class AttentionLowering {
     return true;
   }
 
-  lowerAttention(node: Node, phase: PhasePrecision): Lowering {
-    const [q, k, v, position, keyScale] = node.operands as Value[];
-    if (keyScale !== undefined || [q, k, v].some((value) => value!.type.dtype !== 'f32')) {
+  /**
+   * Lowers `attention`, or its gradient: that gets the same queries, keys and values, so that the probabilities that it computes
+   * again are those of the forward pass bit by bit. The gradient of the result stays f32; the op rounds it for its products.
+   */
+  lowerAttention(node: Node, role: 'attention' | 'attention.gradient', phase: PhasePrecision): Lowering {
+    const rewriter = this.#rewriter;
+    const op = this.#registry.get(node.domain, node.op, node.version);
+    const names = Object.keys(op.operands);
+    const given = Object.fromEntries(names.map((name, i) => [name, node.operands[i]]));
+    const { q, k, v, k_scale } = given;
+    if (k_scale !== undefined || [q, k, v].some((value) => value!.type.dtype !== 'f32')) {
       return phase.attention === 'f32'
-        ? { result: node.results[0]!, precision: q!.type.dtype }
+        ? { results: node.results, precision: q!.type.dtype }
         : {
             code: 'operand-dtype',
             reason: `its operands are ${q!.type.dtype}, ${k!.type.dtype} and ${v!.type.dtype}, not f32`,
@@ -74,15 +84,22 @@ export class AttentionLowering {
       const refusal = this.#refusalFor(value);
       if (refusal && phase.attention !== 'f32') return refusal;
     }
-    if (phase.attention === 'f32') return { result: node.results[0]!, precision: 'f32' };
+    if (phase.attention === 'f32') return { results: node.results, precision: 'f32' };
     const keys = this.#operand(k!, phase.kv_cache, node);
     const values = this.#operand(v!, phase.kv_cache, node);
-    const queries = phase.attention === 'fp8' ? this.#onGrid(q!, node) : inDType(this.#rewriter, q!, 'bf16', node);
+    const lowered: Readonly<Record<string, Value | undefined>> = {
+      ...given,
+      q: phase.attention === 'fp8' ? this.#onGrid(q!, node) : inDType(rewriter, q!, 'bf16', node),
+      k: keys.value,
+      v: values.value,
+      k_scale: keys.scale,
+      v_scale: values.scale,
+    };
     const precision = `${phase.attention}, keys and values ${phase.kv_cache}`;
-    const origin = { location: node.location, annotations: loweredAnnotation(node, 'attention', precision) };
+    const origin = { location: node.location, annotations: loweredAnnotation(node, role, precision) };
     const attributes = { ...node.attributes, probs: phase.attention === 'fp8' ? 'f8e4m3fn' : 'bf16' };
-    const operands = [queries, keys.value, values.value, position, keys.scale, values.scale];
-    return { result: this.#rewriter.op('attention', operands, attributes, origin), precision };
+    const operands = names.map((name) => lowered[name]);
+    return { results: rewriter.apply(op, operands, attributes, origin), precision };
   }
 
   #refusalFor(value: Value) {

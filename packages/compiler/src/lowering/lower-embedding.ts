@@ -11,9 +11,9 @@ import { inDType } from './precision-change.ts';
 export function lowerEmbedding(node: Node, precision: HighPrecision, rewriter: FunctionRewriter): Lowering {
   const table = rewriter.resolve(node.operands[0]!);
   const { dtype } = table.type;
-  if (precision === 'f32' || dtype !== 'f32') return { result: node.results[0]!, precision: dtype };
+  if (precision === 'f32' || dtype !== 'f32') return { results: node.results, precision: dtype };
   const narrow = inDType(rewriter, table, precision, node);
   const origin = { location: node.location, annotations: loweredAnnotation(node, 'embedding', precision) };
   const rows = rewriter.op('gather', [narrow, node.operands[1]], node.attributes, origin);
-  return { result: rewriter.op('convert', [rows], { to: 'f32' }, { location: node.location }), precision };
+  return { results: [rewriter.op('convert', [rows], { to: 'f32' }, { location: node.location })], precision };
 }

@@ -1,4 +1,4 @@
-import type { FunctionRewriter, NodeOrigin, StateVariable, Value } from '@quaver/ir';
+import type { Attributes, FunctionRewriter, NodeOrigin, StateVariable, Value } from '@quaver/ir';
 import { floatFormats } from '@quaver/numerics';
 import type { AmaxHistory, Granularity, Quantization } from '../recipe/recipe.ts';
 
@@ -23,6 +23,13 @@ export function blockOf(granularity: Granularity, rank: number, contract: number
   });
 }
 
+/** Casts x / scale to FP8; attributes are those that `quantize` has. */
+export type Cast = (x: Value, scale: Value, attributes: Attributes, origin: NodeOrigin) => Value;
+
+export function nearest(rewriter: FunctionRewriter): Cast {
+  return (x, scale, attributes, origin) => rewriter.op('quantize', [x, scale], attributes, origin);
+}
+
 /** amax → compute_scale → quantize with the current amax. */
 export function quantizeCurrent(
   rewriter: FunctionRewriter,
@@ -30,11 +37,12 @@ export function quantizeCurrent(
   block: readonly number[],
   { format, scale }: Pick<Quantization, 'format' | 'scale'>,
   { location }: NodeOrigin,
+  cast: Cast = nearest(rewriter),
 ): QuantizedOperand {
   const { maxFinite: max } = floatFormats[format];
   const amax = rewriter.op('amax', [x], { block }, { location });
   const scales = rewriter.op('compute_scale', [amax], { max, rounding: scale.rounding, to: scale.dtype }, { location });
-  const codes = rewriter.op('quantize', [x, scales], { to: format, block }, { location });
+  const codes = cast(x, scales, { to: format, block }, { location });
   return { codes, scale: scales, block };
 }
 
@@ -44,8 +52,9 @@ export function amaxHistoryState(location: string, role: string, { length }: Ama
 }
 
 /**
- * Quantizes with a scale from the amax history alone. The history is read here and written by the training step, so
- * the scale is fixed before the step and no row depends on its neighbours. An empty history (zeros) gives the scale 1.
+ * Quantizes with a scale from the amax history alone. The history is read here and written at the end of a training step
+ * (shift-amax-histories.ts), so the scale is fixed before the step and no row depends on its neighbours. An empty history
+ * (zeros) gives the scale 1.
  */
 export function quantizeDelayed(
   rewriter: FunctionRewriter,
@@ -53,6 +62,7 @@ export function quantizeDelayed(
   spec: Quantization & { readonly history: AmaxHistory },
   state: StateVariable,
   { location }: NodeOrigin,
+  cast: Cast = nearest(rewriter),
 ): QuantizedOperand {
   const { length, algorithm, margin } = spec.history;
   const rank = x.type.shape.length;
@@ -66,6 +76,6 @@ export function quantizeDelayed(
   const attributes = { max, rounding: spec.scale.rounding, to: spec.scale.dtype };
   const scale = rewriter.op('compute_scale', [shaped], attributes, { location });
   const block = blockOf('delayed', rank, rank - 1);
-  const codes = rewriter.op('quantize', [x, scale], { to: spec.format, block }, { location });
+  const codes = cast(x, scale, { to: spec.format, block }, { location });
   return { codes, scale, block };
 }

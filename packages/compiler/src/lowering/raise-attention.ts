@@ -1,6 +1,7 @@
-import { FunctionRewriter, type GraphFunction, type Module, type Node, type Value } from '@quaver/ir';
+import { coreOps, FunctionRewriter, type GraphFunction, type Module, type Node, type Value } from '@quaver/ir';
 import { phaseOf } from '../graph/phase.ts';
 import { producersOf } from '../graph/value-uses.ts';
+import type { Phase } from '../recipe/recipe.ts';
 import { readLowered, requestAnnotation } from './annotations.ts';
 import { cacheWriteOf } from './cache-plan.ts';
 
@@ -21,7 +22,7 @@ export function raiseAttention(module: Module): Module {
 function raiseFunction(fn: GraphFunction, module: Module, scaleStates: Set<string>): GraphFunction {
   const producers = producersOf(fn);
   const rewriter = new FunctionRewriter(fn);
-  const raised = fn.nodes.filter((node) => readLowered(node)?.role === 'attention');
+  const raised = fn.nodes.filter((node) => readLowered(node)?.role.startsWith('attention'));
   const writes = new Map<Node, 'values' | 'scales'>();
   for (const { operands } of raised) {
     for (const value of operands.slice(1, 3)) markWrite(value, 'values', producers, writes);
@@ -44,19 +45,9 @@ function raiseFunction(fn: GraphFunction, module: Module, scaleStates: Set<strin
       rewriter.drop(node);
       rewriter.replace(node.results[0]!, rewriter.op(node.op, operands, node.attributes, node));
     } else if (raised.includes(node)) {
-      const [q, k, v, position] = node.operands as [Value, Value, Value, Value];
-      const [queries, keys, values] = [q, k, v].map((value) =>
-        cacheWriteOf(value, producers) ? value : sourceOf(value, node, producers, rewriter),
-      );
-      const { lowered: _, ...annotations } = node.annotations;
-      const request = requestAnnotation({ role: 'attention', choice: phaseOf(module, fn.name) });
-      const attributes = { ...node.attributes, probs: 'f32' };
-      const origin = { location: node.location, annotations: { ...annotations, ...request } };
       rewriter.drop(node);
-      rewriter.replace(
-        node.results[0]!,
-        rewriter.op('attention', [queries, keys, values, position], attributes, origin),
-      );
+      const results = raiseNode(node, phaseOf(module, fn.name), producers, rewriter);
+      for (const [i, value] of node.results.entries()) rewriter.replace(value, results[i]!);
     } else rewriter.keep(node);
   }
   const result = rewriter.finish();
@@ -65,6 +56,26 @@ function raiseFunction(fn: GraphFunction, module: Module, scaleStates: Set<strin
     states: result.states.filter(({ ref }) => !dropped.has(ref!)),
     updates: result.updates.filter(({ target, name }) => target === 'parameter' || !dropped.has(name)),
   };
+}
+
+/** Attention, or its gradient, on f32 operands without scales. */
+function raiseNode(
+  node: Node,
+  choice: Phase,
+  producers: ReadonlyMap<Value, Node>,
+  rewriter: FunctionRewriter,
+): readonly Value[] {
+  const op = coreOps.get(node.domain, node.op, node.version);
+  const operands = Object.keys(op.operands).map((name, i) => {
+    const value = node.operands[i];
+    if (!value || name.endsWith('_scale')) return undefined;
+    const stays = value.type.dtype === 'i32' || cacheWriteOf(value, producers);
+    return stays ? value : sourceOf(value, node, producers, rewriter);
+  });
+  const { lowered: _, ...annotations } = node.annotations;
+  const request = requestAnnotation({ role: readLowered(node)!.role, choice });
+  const origin = { location: node.location, annotations: { ...annotations, ...request } };
+  return rewriter.apply(op, operands, { ...node.attributes, probs: 'f32' }, origin);
 }
 
 function markWrite(

@@ -1,9 +1,10 @@
 import { FunctionRewriter, type GraphFunction, type Module, type Node, type Value } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { isGradient, layerLocation, readGradientProduct } from '../autodiff/gradient-marks.ts';
 import { mapFunctions } from '../graph/edit-module.ts';
 import { phaseOf } from '../graph/phase.ts';
 import { parameterOnlyValues } from '../graph/value-uses.ts';
-import { requestAnnotation } from '../lowering/annotations.ts';
+import { type Role, requestAnnotation } from '../lowering/annotations.ts';
 import type { Pass } from '../pass.ts';
 import { keepMatcher, layerIndex } from '../recipe/keep-rules.ts';
 import type { Phase, Recipe } from '../recipe/recipe.ts';
@@ -11,7 +12,7 @@ import type { Phase, Recipe } from '../recipe/recipe.ts';
 export const annotatePrecision: Pass = {
   name: 'annotate-precision',
   description:
-    'Notes on linear layers, embeddings and attention the precision that the recipe asks for, and in the metadata the recipe.',
+    'Notes on linear layers, embeddings, attention and their gradients the precision that the recipe asks for, and in the metadata the recipe.',
   run(module, { recipe, registry }) {
     if (module.metadata.lowered !== undefined) {
       throw new QuaverError(
@@ -41,16 +42,23 @@ function annotator(fn: GraphFunction, recipe: Recipe, phase: Phase, layers: numb
   const tables = tableValues(fn, trainable);
   return (node: Node): Node['annotations'] => {
     if (node.annotations.precision !== undefined) return node.annotations;
-    if (node.op === 'attention')
-      return { ...node.annotations, ...requestAnnotation({ role: 'attention', choice: phase }) };
-    if (node.op === 'gather' && tables.has(node.operands[0]!)) {
-      return { ...node.annotations, ...requestAnnotation({ role: 'embedding', choice: recipe.embedding }) };
-    }
-    if (node.op !== 'dot_general' || !node.operands.some((value) => weights.has(value!))) return node.annotations;
-    const rule = kept(node.location);
-    const choice = rule?.precision ?? phase;
-    return { ...node.annotations, ...requestAnnotation({ role: 'linear', choice }, rule?.rule) };
+    const role = roleOf(node, weights, tables);
+    if (role === undefined) return node.annotations;
+    if (role === 'embedding') return { ...node.annotations, ...requestAnnotation({ role, choice: recipe.embedding }) };
+    // A rule keeps a layer, that is all three of its products.
+    const rule = role.startsWith('linear') ? kept(layerLocation(node)) : undefined;
+    return { ...node.annotations, ...requestAnnotation({ role, choice: rule?.precision ?? phase }, rule?.rule) };
   };
+}
+
+function roleOf(node: Node, weights: ReadonlySet<Value>, tables: ReadonlySet<Value>): Role | undefined {
+  if (node.op === 'attention') return 'attention';
+  if (node.op === 'attention_grad') return 'attention.gradient';
+  if (node.op === 'gather') return tables.has(node.operands[0]!) ? 'embedding' : undefined;
+  if (node.op !== 'dot_general') return undefined;
+  const product = readGradientProduct(node);
+  if (product) return `linear.${product}`;
+  return !isGradient(node) && node.operands.some((value) => weights.has(value!)) ? 'linear' : undefined;
 }
 
 /** Trainable parameters and their conversions: what an embedding gathers from. */

@@ -6,7 +6,7 @@ import type { Pass } from '../pass.ts';
 /**
  * Every op is a function of its operands and attributes alone, so two nodes that agree in those are one. Nodes with
  * annotations are merged only with nodes that carry the same ones at the same location: a precision request, or a line
- * of the report, belongs to one layer.
+ * of the report, belongs to one layer. That a node computes a gradient is no reason to compute it twice.
  */
 export const cse: Pass = {
   name: 'cse',
@@ -37,7 +37,7 @@ function mergeDuplicates(fn: GraphFunction, registry: OpRegistry): GraphFunction
 }
 
 function keyOf(node: Node, idOf: (value: Value | undefined) => string): string {
-  const annotations = Object.entries(node.annotations);
+  const annotations = Object.entries(node.annotations).filter(([name]) => name !== 'gradient_of');
   const notes = annotations.length === 0 ? '' : JSON.stringify([node.location, annotations.sort()]);
   return `${node.domain}.${node.op}@${node.version}(${node.operands.map(idOf).join()}){${attributesText(node.attributes)}}${notes}`;
 }

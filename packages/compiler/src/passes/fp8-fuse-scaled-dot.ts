@@ -6,8 +6,8 @@ import {
   type OpRegistry,
   type Value,
 } from '@quaver/ir';
-import { QuaverError } from '@quaver/numerics';
 import { mapFunctions } from '../graph/edit-module.ts';
+import { scaledDotProblem } from '../lowering/quantized-product.ts';
 import type { Pass } from '../pass.ts';
 
 /**
@@ -45,24 +45,11 @@ function fuse(node: Node, rewriter: FunctionRewriter, registry: OpRegistry): Val
     promote: promote!,
   };
   const operands = [lhs.operands[0], rhs.operands[0], lhs.operands[1], rhs.operands[1]];
-  if (!accepts(registry, operands, attributes)) return undefined;
+  const types = operands.map((value) => value?.type);
+  if (scaledDotProblem(registry, types, attributes) !== undefined) return undefined;
   return rewriter.op('scaled_dot', operands, attributes, node);
 }
 
 function isDequantized(node: Node | undefined): node is Node {
   return node?.op === 'dequantize' && node.attributes.to === 'f32';
-}
-
-/** scaled_dot does not take blocks that its partial sums do not divide. */
-function accepts(registry: OpRegistry, operands: readonly (Value | undefined)[], attributes: Attributes): boolean {
-  try {
-    registry.latest('core', 'scaled_dot').infer(
-      operands.map((value) => value?.type),
-      attributes,
-    );
-    return true;
-  } catch (error) {
-    if (error instanceof QuaverError && error.code === 'op-type') return false;
-    throw error;
-  }
 }

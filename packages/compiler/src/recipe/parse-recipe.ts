@@ -1,7 +1,9 @@
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
 import { builtInRecipes } from './built-in.ts';
-import { phases, type Recipe } from './recipe.ts';
+import { describeIssues } from './describe-issues.ts';
+import type { Recipe } from './recipe.ts';
+import { findConflicts } from './recipe-conflicts.ts';
 
 const highPrecision = z.enum(['f32', 'bf16']);
 const attentionPrecision = z.enum(['f32', 'bf16', 'fp8']);
@@ -24,12 +26,27 @@ const quantization = z.strictObject({
       margin: z.int().min(0).max(8).default(0),
     })
     .optional(),
+  rounding: z.enum(['nearest', 'stochastic']).optional(),
 });
+
+function gradientProduct<Operand extends string>(other: Operand) {
+  const operands = { grad_output: quantization.optional(), [other]: quantization.optional() };
+  return z.union([
+    highPrecision,
+    z.strictObject(operands as Record<'grad_output' | Operand, typeof operands.grad_output>),
+  ]);
+}
 
 const phasePrecision = z.strictObject({
   linear: z.union([
     highPrecision,
-    z.strictObject({ input: quantization, weight: quantization, grad_output: quantization }),
+    z.strictObject({
+      input: quantization,
+      weight: quantization,
+      grad_output: quantization,
+      dgrad: gradientProduct('weight').optional(),
+      wgrad: gradientProduct('input').optional(),
+    }),
   ]),
   kv_cache: attentionPrecision.default('bf16'),
   attention: attentionPrecision.default('bf16'),
@@ -63,7 +80,7 @@ const recipeSchema = z.strictObject({
  */
 export function parseRecipe(source: unknown): Recipe {
   const parsed = recipeSchema.safeParse(source);
-  if (!parsed.success) throw invalid(parsed.error.issues.flatMap((issue) => describeIssue(issue, [])));
+  if (!parsed.success) throw invalid(describeIssues(parsed.error, 'recipe'));
   const recipe: Recipe = parsed.data;
   const conflicts = findConflicts(recipe);
   if (conflicts.length > 0) throw invalid(conflicts);
@@ -84,74 +101,8 @@ export function resolveRecipe(recipe: string | Recipe): Recipe {
   });
 }
 
-/** What the shape of the data alone does not rule out. */
-function findConflicts(recipe: Recipe): string[] {
-  return phases.flatMap((phase) => {
-    const { linear, kv_cache: cache, attention } = recipe[phase];
-    const conflicts: string[] = [];
-    if ((attention === 'f32') !== (cache === 'f32')) {
-      conflicts.push(`${phase}.kv_cache is ${cache} but ${phase}.attention is ${attention}: f32 goes with f32 only`);
-    }
-    if (attention === 'fp8' && cache !== 'fp8') {
-      conflicts.push(`${phase}.attention is fp8 but ${phase}.kv_cache is ${cache}: FP8 attention needs an FP8 cache`);
-    }
-    if (typeof linear === 'string') return conflicts;
-    for (const [role, { granularity, scale, history }] of Object.entries(linear)) {
-      const path = `${phase}.linear.${role}`;
-      if (scale.dtype === 'f8e8m0fnu' && scale.rounding === 'none') {
-        conflicts.push(
-          `${path}.scale.rounding is none but f8e8m0fnu holds powers of two only: pow2_up or pow2_nearest`,
-        );
-      }
-      if ((granularity === 'delayed') !== (history !== undefined)) {
-        conflicts.push(`${path}.history goes with granularity delayed, and only with it`);
-      }
-      if (granularity === 'delayed' && role === 'weight') {
-        conflicts.push(`${path}.granularity is delayed, but weights are known when compiling: tensor, row or block`);
-      }
-    }
-    const [inputK, weightK] = [linear.input, linear.weight].map(({ granularity }) =>
-      typeof granularity === 'string' ? 0 : granularity.block[1],
-    );
-    if (!blocksDivide(inputK!, weightK!)) {
-      conflicts.push(`${phase}.linear: blocks of ${inputK} (input) and ${weightK} (weight) along k do not divide`);
-    }
-    return conflicts;
-  });
-}
-
-/** Partial sums are as long as the shortest block, at most 128; longer blocks must be a whole number of them. 0 fits all. */
-function blocksDivide(...sizes: readonly number[]): boolean {
-  const blocks = sizes.filter((size) => size > 0);
-  const segment = Math.min(128, ...blocks);
-  return blocks.every((size) => size % segment === 0);
-}
-
 function invalid(problems: readonly string[]): QuaverError {
   return new QuaverError('recipe-invalid', `the recipe is not valid: ${problems.join('; ')}`, {
     hint: 'See docs/recipes.md for the fields and their values.',
   });
-}
-
-type Issue = z.core.$ZodIssue;
-
-/** One line per problem: path, what was expected, what was found. */
-function describeIssue(issue: Issue, parent: readonly PropertyKey[]): string[] {
-  const path = [...parent, ...issue.path];
-  if (issue.code === 'invalid_union') return describeUnion(issue.errors, path);
-  const name = path.length === 0 ? 'recipe' : path.join('.');
-  if (issue.code === 'invalid_value') return [`${name}: expected one of ${issue.values.join(', ')}`];
-  if (issue.code === 'unrecognized_keys') return [`${name}: unknown field ${issue.keys.join(', ')}`];
-  return [`${name}: ${issue.message}`];
-}
-
-/** The branch that got furthest is the one that was meant; when none got anywhere, all of them are listed. */
-function describeUnion(branches: readonly (readonly Issue[])[], path: readonly PropertyKey[]): string[] {
-  const score = (issues: readonly Issue[]) =>
-    issues.some((issue) => issue.path.length === 0 && issue.code !== 'unrecognized_keys') ? 0 : 1;
-  const meant = branches.filter((issues) => score(issues) > 0);
-  const described = (meant.length > 0 ? meant : branches).map((issues) =>
-    issues.flatMap((issue) => describeIssue(issue, path)).join(', '),
-  );
-  return [described.join(', or ')];
 }

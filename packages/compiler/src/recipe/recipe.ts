@@ -28,14 +28,24 @@ export interface Quantization {
   readonly scale: { readonly rounding: ScaleRoundingName; readonly dtype: 'f32' | 'f8e8m0fnu' };
   /** Only with the granularity `delayed`. */
   readonly history?: AmaxHistory | undefined;
+  /** How numbers between two of the format are rounded; `stochastic` only for gradients. By default `nearest`. */
+  readonly rounding?: 'nearest' | 'stochastic' | undefined;
 }
 
-/** How the operands of a linear layer are quantized: forward by `input` and `weight`, backward also by `grad_output`. */
+/**
+ * How the operands of a linear layer are quantized: forward by `input` and `weight`, backward also by `grad_output`. Each product
+ * quantizes its operands along the axis that it contracts, from their high-precision values: dgrad (dy · W) along the outputs,
+ * wgrad (dyᵀ · x) along the tokens. `dgrad` and `wgrad` say what is different there.
+ */
 export interface QuantizedLinear {
   readonly input: Quantization;
   readonly weight: Quantization;
   readonly grad_output: Quantization;
+  readonly dgrad?: HighPrecision | OperandChanges<'grad_output' | 'weight'> | undefined;
+  readonly wgrad?: HighPrecision | OperandChanges<'grad_output' | 'input'> | undefined;
 }
+
+export type OperandChanges<Operand extends string> = { readonly [K in Operand]?: Quantization | undefined };
 
 export type HighPrecision = 'f32' | 'bf16';
 export type LinearPrecision = HighPrecision | QuantizedLinear;
@@ -70,13 +80,16 @@ export type Phase = 'generate' | 'train';
 export const phases: readonly Phase[] = ['generate', 'train'];
 
 /** True when both phases compute the same forward pass, so that their log-probabilities can be the same bits. */
-export function isUnified(recipe: Recipe): boolean {
-  return JSON.stringify(recipe.generate) === JSON.stringify(recipe.train);
+export function isUnified({ generate, train }: Recipe): boolean {
+  const forward = ({ linear, kv_cache, attention }: PhasePrecision) =>
+    JSON.stringify([typeof linear === 'string' ? linear : [linear.input, linear.weight], kv_cache, attention]);
+  return forward(generate) === forward(train);
 }
 
-/** `f8e4m3fn[1,128]`, `f8e4m3fn[tensor]`: format and granularity in short, as in reports. */
-export function describeQuantization({ format, granularity }: Quantization): string {
-  return `${format}[${typeof granularity === 'string' ? granularity : granularity.block.join(',')}]`;
+/** `f8e4m3fn[1,128]`, `f8e4m3fn[tensor]`, `f8e5m2[row, stochastic]`: format and granularity in short, as in reports. */
+export function describeQuantization({ format, granularity, rounding }: Quantization): string {
+  const shared = typeof granularity === 'string' ? granularity : granularity.block.join(',');
+  return `${format}[${shared}${rounding === 'stochastic' ? ', stochastic' : ''}]`;
 }
 
 /** A linear precision in short: `bf16`, or `f8e4m3fn[1,128] x f8e4m3fn[128,128]` (input x weight). */

@@ -33,7 +33,7 @@ export function formatReport(report: CompileReport): string {
 function summary(report: CompileReport): string {
   const { bytes, fp8_weights: weights, linear_weights: linear } = report;
   const lines = [
-    `recipe ${report.recipe}; ${report.linears.length} linear layers, ${report.kept.length} kept, ${report.not_lowered.length} not lowered`,
+    `recipe ${report.recipe}; ${counts(report.linears)}, ${report.kept.length} kept, ${report.not_lowered.length} not lowered`,
     `row-invariant: ${report.rowInvariant ? 'yes' : 'no'} (${report.row_invariance})`,
     `parameters: ${megabytes(bytes.before.total)} before, ${megabytes(bytes.after.total)} after (${dtypeShares(report)})`,
   ];
@@ -45,6 +45,12 @@ function summary(report: CompileReport): string {
   }
   if (linear) lines.push(`linear weights: ${linear.count} tensors, ${linear.ratio.toFixed(3)} of their BF16 size`);
   return lines.join('\n');
+}
+
+function counts(linears: readonly LinearReport[]): string {
+  const layers = linears.filter(({ product }) => product === 'fprop').length;
+  const gradients = linears.length - layers;
+  return `${layers} linear layers${gradients === 0 ? '' : ` and ${gradients} of their gradient products`}`;
 }
 
 function dtypeShares({ bytes }: CompileReport): string {
@@ -59,9 +65,23 @@ function megabytes(bytes: number): string {
 
 function linearTable(linears: readonly LinearReport[]): readonly (readonly string[])[] {
   if (linears.length === 0) return [];
-  const header = ['location', 'precision', 'input', 'amax', 'scale', 'saturated', 'underflow', 'SNR'];
-  const rows = linears.map(({ location, precision, input_scale, statistics: s }) => [
+  // Without gradients there is one product of each layer, which needs no name.
+  const named = linears.some(({ product }) => product !== 'fprop');
+  const label = (product: string) => (named ? [product] : []);
+  const header = [
+    'location',
+    ...label('product'),
+    'precision',
+    'input',
+    'amax',
+    'scale',
+    'saturated',
+    'underflow',
+    'SNR',
+  ];
+  const rows = linears.map(({ location, product, precision, input_scale, statistics: s }) => [
     location,
+    ...label(product),
     precision,
     input_scale,
     ...(s
@@ -78,12 +98,12 @@ function linearTable(linears: readonly LinearReport[]): readonly (readonly strin
 }
 
 function groupByPrecision(attention: CompileReport['attention']): readonly (readonly string[])[] {
-  const counts = new Map<string, number>();
-  for (const { precision, functions } of attention) {
-    const key = `${precision}\n${functions.join(', ')}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
+  const nodes = new Map<string, number>();
+  for (const { role, precision, functions } of attention) {
+    const key = `${role === 'attention' ? '' : 'gradient: '}${precision}\n${functions.join(', ')}`;
+    nodes.set(key, (nodes.get(key) ?? 0) + 1);
   }
-  return [...counts].map(([key, count]) => [`${count} nodes`, ...key.split('\n')]);
+  return [...nodes].map(([key, count]) => [`${count} nodes`, ...key.split('\n')]);
 }
 
 /** A title and rows in aligned columns; nothing when there are no rows. */

@@ -1,8 +1,9 @@
 /** @file What a compile did: plain data, for people through `formatReport` and for programs as JSON. */
 import { type DType, dtypeBytes, type Module, type Node, type Parameter } from '@quaver/ir';
+import { type GradientProduct, layerLocation, readGradientProduct } from '../autodiff/gradient-marks.ts';
 import type { WeightStatistics } from '../folding/weight-statistics.ts';
 import { phaseOf } from '../graph/phase.ts';
-import { type Role, readLowered, readRefusal, readRequest } from '../lowering/annotations.ts';
+import { linearProduct, type Role, readLowered, readRefusal, readRequest } from '../lowering/annotations.ts';
 import type { PassContext } from '../pass.ts';
 import type { Phase } from '../recipe/recipe.ts';
 import { rowInvariance } from '../recipe/row-invariance.ts';
@@ -24,11 +25,15 @@ interface Placed {
   readonly functions: readonly string[];
 }
 
-/** A linear layer in the precision that the recipe asks for. */
+/** A product of a linear layer in the precision that the recipe asks for. */
 export interface LinearReport extends Placed {
-  /** `bf16`, or input x weight: `f8e4m3fn[1,128] x f8e4m3fn[128,128]`. */
+  readonly product: 'fprop' | GradientProduct;
+  /**
+   * `bf16`, or what its operands are quantized to, [rows, contracted axis]: input x weight (fprop), grad_output x weight (dgrad),
+   * grad_output x input (wgrad). `f8e4m3fn[1,128] x f8e4m3fn[128,128]`.
+   */
   readonly precision: string;
-  /** `dynamic`: scaled by its own amax; `delayed`: by the amax history; `none`: not quantized. */
+  /** Scales of the first operand. `dynamic`: by its own amax; `delayed`: by the amax history; `none`: not quantized. */
   readonly input_scale: 'dynamic' | 'delayed' | 'none';
   /** The parameter with the weight, once weights are folded. */
   readonly weight: string | undefined;
@@ -38,6 +43,7 @@ export interface LinearReport extends Placed {
 }
 
 export interface AttentionReport extends Placed {
+  readonly role: 'attention' | 'attention.gradient';
   readonly precision: string;
 }
 
@@ -50,6 +56,7 @@ export interface KeptReport extends Placed {
 
 /** A node that the recipe asks more of than could be done. */
 export interface NotLoweredReport extends Placed {
+  /** `dot_general`; for the gradient products of a layer `dot_general (dgrad)`. */
   readonly op: string;
   readonly code: string;
   readonly reason: string;
@@ -144,14 +151,16 @@ function describeLinearNode(
   statistics: ReadonlyMap<string, WeightStatistics>,
 ): Omit<LinearReport, 'functions'> | undefined {
   const lowered = readLowered(node);
-  if (lowered?.role !== 'linear' || node.annotations.kept !== undefined) return undefined;
+  const product = lowered && linearProduct(lowered.role);
+  if (!product || node.annotations.kept !== undefined) return undefined;
   const weight = node.operands.slice(0, 2).find((value) => value?.kind === 'parameter')?.ref;
   const type = weight === undefined ? undefined : parameters.get(weight)?.type;
   const quantized = lowered.precision.startsWith('f8');
   return {
-    location: node.location,
+    location: layerLocation(node),
+    product,
     precision: lowered.precision,
-    input_scale: !quantized ? 'none' : lowered.precision.includes('[delayed] x') ? 'delayed' : 'dynamic',
+    input_scale: !quantized ? 'none' : /^\w+\[delayed\b/.test(lowered.precision) ? 'delayed' : 'dynamic',
     weight,
     weight_bytes: type && bytesOfType(type),
     statistics: weight === undefined ? undefined : statistics.get(weight),
@@ -160,7 +169,8 @@ function describeLinearNode(
 
 function describeAttention(node: Node): Omit<AttentionReport, 'functions'> | undefined {
   const lowered = readLowered(node);
-  return lowered?.role === 'attention' ? { location: node.location, precision: lowered.precision } : undefined;
+  if (lowered?.role !== 'attention' && lowered?.role !== 'attention.gradient') return undefined;
+  return { location: layerLocation(node), role: lowered.role, precision: lowered.precision };
 }
 
 function describeKept(node: Node): Omit<KeptReport, 'functions'> | undefined {
@@ -168,12 +178,14 @@ function describeKept(node: Node): Omit<KeptReport, 'functions'> | undefined {
   if (!lowered) return undefined;
   const { role, precision } = lowered;
   const rule = node.annotations.kept ?? (role === 'embedding' ? 'embedding' : undefined);
-  return rule === undefined ? undefined : { location: node.location, role, precision, rule };
+  return rule === undefined ? undefined : { location: layerLocation(node), role, precision, rule };
 }
 
 function describeRefusal(node: Node): Omit<NotLoweredReport, 'functions'> | undefined {
   const refusal = readRefusal(node) ?? (readRequest(node) && pending);
-  return refusal && { location: node.location, op: node.op, ...refusal };
+  const product = readGradientProduct(node);
+  const op = product === undefined ? node.op : `${node.op} (${product})`;
+  return refusal && { location: layerLocation(node), op, ...refusal };
 }
 
 const pending = {
@@ -193,7 +205,7 @@ function bytesOfType({ dtype, shape }: Parameter['type']): number {
 }
 
 function isLinearLayer(node: Node): boolean {
-  return (node.op === 'scaled_dot' || node.op === 'dot_general') && node.location !== 'lm_head';
+  return (node.op === 'scaled_dot' || node.op === 'dot_general') && layerLocation(node) !== 'lm_head';
 }
 
 /** Every weight that the chosen nodes read, once, with its scales. */

@@ -1,7 +1,7 @@
 import type { Session, SessionState } from '@quaver/executor';
+import { uniform } from '@quaver/numerics';
 import type { ModelCalls } from '../model-calls.ts';
 import type { ModelLimits } from '../model-limits.ts';
-import { uniform } from '../sampling/random.ts';
 import { type ResolvedSampling, sampleToken } from '../sampling/sampler.ts';
 
 export interface SampledSequence {

@@ -1,6 +1,5 @@
-import { QuaverError } from '@quaver/numerics';
+import { QuaverError, uniform } from '@quaver/numerics';
 import { drawToken } from './draw-token.ts';
-import { uniform } from './random.ts';
 
 /** How the next token is chosen. Everything off is greedy: the highest logit, the lowest id among equals. */
 export interface SamplingOptions {

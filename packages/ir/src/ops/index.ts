@@ -3,6 +3,7 @@ import { OpRegistry } from '../registry.ts';
 import { adamwStep } from './adamw-step.ts';
 import { amax } from './amax.ts';
 import { attention } from './attention.ts';
+import { attentionGrad } from './attention-grad.ts';
 import { biasAdd } from './bias-add.ts';
 import { broadcastInDim } from './broadcast-in-dim.ts';
 import { compare } from './compare.ts';
@@ -19,11 +20,13 @@ import { abs, exp, log, negate, sqrt } from './elementwise-unary.ts';
 import { gather } from './gather.ts';
 import { iota } from './iota.ts';
 import { logSoftmaxGather } from './log-softmax-gather.ts';
+import { logSoftmaxGatherGrad } from './log-softmax-gather-grad.ts';
 import { and, not, or } from './logical.ts';
 import { quantize } from './quantize.ts';
 import { reduce } from './reduce.ts';
 import { reshape } from './reshape.ts';
 import { rmsNorm } from './rms-norm.ts';
+import { rmsNormGrad } from './rms-norm-grad.ts';
 import { rope } from './rope.ts';
 import { scaledDot } from './scaled-dot.ts';
 import { scatterAdd } from './scatter-add.ts';
@@ -31,8 +34,10 @@ import { select } from './select.ts';
 import { silu } from './silu.ts';
 import { slice } from './slice.ts';
 import { logSoftmax, softmax } from './softmax.ts';
+import { stochasticQuantize } from './stochastic-quantize.ts';
 import { stopGradient } from './stop-gradient.ts';
 import { swiglu } from './swiglu.ts';
+import { swigluGrad } from './swiglu-grad.ts';
 import { transpose } from './transpose.ts';
 
 const primitives: readonly OpDefinition[] = [
@@ -42,7 +47,7 @@ const primitives: readonly OpDefinition[] = [
   ...[compare, and, or, not, select],
   ...[broadcastInDim, reshape, transpose, slice, concatenate],
   ...[reduce, dotGeneral, gather, scatterAdd, dynamicUpdateSlice],
-  ...[amax, computeScale, quantize, dequantize, scaledDot],
+  ...[amax, computeScale, quantize, stochasticQuantize, dequantize, scaledDot],
 ];
 
 const composites: readonly OpDefinition[] = [
@@ -50,6 +55,7 @@ const composites: readonly OpDefinition[] = [
   ...[silu, swiglu, rmsNorm, rope, biasAdd],
   ...[attention, dynamicQuantize],
   stopGradient,
+  ...[attentionGrad, rmsNormGrad, swigluGrad, logSoftmaxGatherGrad],
   adamwStep,
 ];
 

@@ -2,8 +2,8 @@ import { attribute } from '../attribute.ts';
 import { fp8DTypes } from '../dtype.ts';
 import { defineOp, type OpDefinition, stopped, typeError } from '../op.ts';
 import { concreteElementCount } from '../type.ts';
-import { forEachBlockRun } from './evaluation/block-runs.ts';
-import { allocateFloats, encodeFloats, floatsOf } from './evaluation/floats.ts';
+import { encodeFloats } from './evaluation/floats.ts';
+import { scaledByBlock } from './evaluation/scaled-by-block.ts';
 import { highPrecision, scale } from './operand-specs.ts';
 import { blockedShape, checkShape } from './shape-rules.ts';
 
@@ -28,13 +28,6 @@ export const quantize: OpDefinition = defineOp('quantize', {
   flops: ({ x }) => concreteElementCount(x),
   gradient: (_, { cotangents: [dq] }) => ({ x: dq!, scale: stopped }),
   evaluate({ x, scale }, { to, block, saturate }, [type]) {
-    const values = floatsOf(x);
-    const scales = floatsOf(scale);
-    const scaled = allocateFloats(values.length, values);
-    forEachBlockRun(x.type.shape, block, (start, length, index) => {
-      const divisor = scales[index]!;
-      for (let i = start; i < start + length; i++) scaled[i] = values[i]! / divisor;
-    });
-    return [{ type: type!, data: encodeFloats(to, scaled, saturate) }];
+    return [{ type: type!, data: encodeFloats(to, scaledByBlock(x, scale, block), saturate) }];
   },
 });

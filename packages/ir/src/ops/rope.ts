@@ -10,19 +10,23 @@ import { checkSameType, checkShape, staticDim } from './shape-rules.ts';
 export const rope: OpDefinition = defineOp('rope', {
   version: 1,
   summary:
-    'Rotary position embedding, rotate-half, on the first R = 2 * cos.shape[1] of D elements; token t of row b has ' +
-    'position[b] + t. y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin; the other elements pass.',
+    'Rotary position embedding, rotate-half, on the first R = 2 * cos.shape[1] of D elements; token t of row b ' +
+    'has position[b] + t, or position[b, t] where position has two axes. y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin; the other elements pass.',
   operands: {
     x: { ...f32, rank: 4 },
     cos: { ...f32, rank: 2 },
     sin: { ...f32, rank: 2 },
-    position: { ...i32, rank: 1 },
+    position: i32,
   },
   attributes: {},
   results: ['y'],
   infer({ x, cos, sin, position }) {
     checkSameType('rope', 'cos', cos, 'sin', sin);
-    checkShape('rope', 'position', position, x.shape.slice(0, 1), 'the position of the first token of every row');
+    const [axes, why] =
+      position.shape.length === 2
+        ? [2, 'the position of every token']
+        : [1, 'the position of the first token of every row, or with two axes of every token'];
+    checkShape('rope', 'position', position, x.shape.slice(0, axes), why);
     const rotated = 2 * staticDim('rope', 'axis 1 of cos', cos.shape[1]!);
     if (rotated === 0 || rotated > staticDim('rope', 'the last axis of x', x.shape[3]!)) {
       throw typeError(
@@ -58,8 +62,9 @@ export const rope: OpDefinition = defineOp('rope', {
   flops: ({ x }) => 3 * x.shape.reduce((product, dim) => product * dim, 1),
 });
 
-/** position[b] + t, i32 [B,T], for x [B,T,…]. */
+/** i32 [B,T], for x [B,T,…]: position[b] + t, or the positions themselves. */
 function tokenPositions(g: GraphBuilder, position: Value, x: Value): Value {
+  if (position.type.shape.length === 2) return position;
   const shape = x.type.shape.slice(0, 2);
   return g.op('add', [broadcastTo(g, position, shape, [0]), g.op('iota', [], { dtype: 'i32', shape, axis: 1 })]);
 }

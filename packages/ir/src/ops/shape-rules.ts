@@ -40,6 +40,12 @@ export function checkShape(op: string, name: string, type: TensorType, expected:
   throw typeError(op, `${name} is ${formatType(type)}, expected shape [${expected.join(',')}]: ${why}`);
 }
 
+/** Throws unless there is one target for every row of x. */
+export function checkTargets(op: string, x: TensorType, targets: TensorType): void {
+  checkAxis(op, 'the last axis of x,', x.shape.length - 1, x.shape.length);
+  checkShape(op, 'targets', targets, x.shape.slice(0, -1), 'one target per row of x');
+}
+
 /**
  * Shape of the scales of a tensor cut into blocks: ⌈dim / block⌉ per axis. Block 0 is the whole axis and leaves 1;
  * the last block of an axis may be ragged.

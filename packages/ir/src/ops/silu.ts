@@ -5,7 +5,7 @@ import { splatLike } from './body-steps.ts';
 import { f32 } from './operand-specs.ts';
 
 /** The derivative of silu at x: s * (1 + x * (1 - s)) with s = 1 / (1 + exp(-x)). */
-export function siluSlope(g: GraphBuilder, x: Value): Value {
+function siluSlope(g: GraphBuilder, x: Value): Value {
   const one = splatLike(g, 1, x);
   const s = g.op('divide', [one, g.op('add', [one, g.op('exp', [g.op('negate', [x])])])]);
   const rest = g.op('multiply', [x, g.op('subtract', [one, s])]);

@@ -1,7 +1,7 @@
 import { defineOp, type OpDefinition } from '../op.ts';
 import { f32 } from './operand-specs.ts';
 import { checkSameType } from './shape-rules.ts';
-import { siluSlope } from './silu.ts';
+import { swigluGrad } from './swiglu-grad.ts';
 
 export const swiglu: OpDefinition = defineOp('swiglu', {
   version: 1,
@@ -15,9 +15,9 @@ export const swiglu: OpDefinition = defineOp('swiglu', {
     return [gate];
   },
   body: (g, { gate, up }) => [g.op('multiply', [g.op('silu', [gate]), up])],
-  gradient: (g, { operands: { gate, up }, cotangents: [dy] }) => ({
-    gate: g.op('multiply', [g.op('multiply', [dy!, up]), siluSlope(g, gate)]),
-    up: g.op('multiply', [dy!, g.op('silu', [gate])]),
-  }),
+  gradient(g, { operands: { gate, up }, cotangents: [dy] }) {
+    const [dgate, dup] = g.apply(swigluGrad, [gate, up, dy]);
+    return { gate: dgate!, up: dup! };
+  },
   flops: ({ gate }) => 5 * gate.shape.reduce((product, dim) => product * dim, 1),
 });

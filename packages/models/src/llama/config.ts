@@ -238,7 +238,7 @@ class NumberReader {
   }
 }
 
-function invalid(source: string, key: string, found: string, expected: string): QuaverError {
+export function invalid(source: string, key: string, found: string, expected: string): QuaverError {
   return new QuaverError('model-config-invalid', `${source}: ${key} is ${found}, expected ${expected}`, {
     hint: 'The configuration is damaged, or belongs to a model family that Quaver does not know.',
     where: { file: source, key },

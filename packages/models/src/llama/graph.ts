@@ -11,19 +11,53 @@ import {
   type Dim,
   GraphBuilder,
   type GraphFunction,
+  type Module,
   type Parameter,
   type StateVariable,
   type SymbolicDim,
   type Value,
 } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
 import type { LlamaConfig } from './config.ts';
 import { embeddingName } from './tensors.ts';
 
 /** Finds a parameter of the module by name. */
-export type ParameterLookup = (name: string) => Parameter;
+type ParameterLookup = (name: string) => Parameter;
 
 export const ropeCosName = 'model.rope.cos';
 export const ropeSinName = 'model.rope.sin';
+
+/** The graph with its parameters and states; the caller adds a name, tokenizer files and metadata. */
+export interface LlamaGraph extends Pick<Module, 'symbols' | 'parameters' | 'states' | 'functions'> {
+  readonly config: LlamaConfig;
+  /** Positions that it supports. */
+  readonly context: number;
+}
+
+/** @param parameters what `requiredTensors` names, and the RoPE tables */
+export function llamaGraph(config: LlamaConfig, context: number, parameters: readonly Parameter[]): LlamaGraph {
+  const byName = new Map(parameters.map((parameter) => [parameter.name, parameter]));
+  return {
+    config,
+    context,
+    symbols: llamaSymbols(context),
+    parameters,
+    states: llamaStates(config),
+    functions: llamaFunctions(config, (name) => byName.get(name)!),
+  };
+}
+
+/**
+ * Positions that a module supports: what is wanted, at most what the model was made for.
+ * @throws QuaverError `model-context-invalid`
+ */
+export function llamaContext(config: LlamaConfig, wanted: number | undefined): number {
+  const context = Math.min(wanted ?? config.maxPosition, config.maxPosition);
+  if (Number.isInteger(context) && context > 0) return context;
+  throw new QuaverError('model-context-invalid', `a context of ${context} positions`, {
+    hint: 'Give a positive integer.',
+  });
+}
 
 /** B sequences, T new tokens each, C positions of cache. */
 export function llamaSymbols(context: number): SymbolicDim[] {

@@ -1,9 +1,9 @@
 import type { Checkpoint, CheckpointTensor } from '@quaver/formats';
-import { type DType, dtypeBytes, isDType, type Module, type Parameter, type TensorData } from '@quaver/ir';
+import { type DType, isDType, type Parameter } from '@quaver/ir';
 import { bf16, f16, QuaverError } from '@quaver/numerics';
 import { type LlamaConfig, llamaConfigFromGguf, llamaConfigFromHuggingFace } from './config.ts';
-import { llamaFunctions, llamaStates, llamaSymbols, ropeCosName, ropeSinName } from './graph.ts';
-import { ropeTables } from './rope.ts';
+import { type LlamaGraph, llamaContext, llamaGraph } from './graph.ts';
+import { asBytes, parameter, ropeParameters } from './parameters.ts';
 import { deinterleaveRows, embeddingName, type RequiredTensor, requiredTensors } from './tensors.ts';
 
 /** How parameters are stored: as the checkpoint has them (block-quantized GGUF becomes f32), or all in one type. */
@@ -18,45 +18,31 @@ export interface LlamaImport {
   readonly context?: number;
 }
 
-/** The graph, its parameters and states; the caller adds names, tokenizer files and metadata. */
-export type LlamaModule = Pick<Module, 'symbols' | 'parameters' | 'states' | 'functions'> & {
-  readonly config: LlamaConfig;
-  readonly context: number;
+export interface ImportedLlama extends LlamaGraph {
   /** Tensors of the checkpoint that the graph does not use. */
   readonly unused: readonly string[];
-};
+}
 
 /**
  * Builds the module of a Llama-family checkpoint. Tensor bytes are read when they are asked for.
  * @throws QuaverError `model-tensor-missing`, `model-tensor-shape`, `model-tensor-dtype`, `model-context-invalid`, and
  *   those of the configuration readers
  */
-export function importLlama(options: LlamaImport): LlamaModule {
+export function importLlama(options: LlamaImport): ImportedLlama {
   const { checkpoint } = options;
   const config = readConfig(options);
-  const context = Math.min(options.context ?? config.maxPosition, config.maxPosition);
-  if (!(Number.isInteger(context) && context > 0)) {
-    throw new QuaverError('model-context-invalid', `a context of ${context} positions`, {
-      hint: 'Give a positive integer.',
-    });
-  }
+  const context = llamaContext(config, options.context);
   const used = new Set<string>();
-  const parameters = new Map<string, Parameter>();
-  const add = (parameter: Parameter) => parameters.set(parameter.name, parameter);
+  const parameters: Parameter[] = [];
   for (const tensor of requiredTensors(config)) {
     const found = findTensor(checkpoint, tensor);
     used.add(found.name);
-    for (const parameter of readParameters(checkpoint, tensor, found, options.dtype, config)) add(parameter);
+    parameters.push(...readParameters(checkpoint, tensor, found, options.dtype, config));
   }
-  for (const parameter of ropeParameters(checkpoint, config, context)) add(parameter);
+  parameters.push(...ropeParameters(config, context, ropeFactors(checkpoint)));
   used.add('rope_freqs.weight');
   return {
-    config,
-    context,
-    symbols: llamaSymbols(context),
-    parameters: [...parameters.values()],
-    states: llamaStates(config),
-    functions: llamaFunctions(config, (name) => parameters.get(name)!),
+    ...llamaGraph(config, context, parameters),
     unused: [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !name.endsWith('rotary_emb.inv_freq')),
   };
 }
@@ -123,17 +109,6 @@ function readParameters(
   ];
 }
 
-function parameter(
-  name: string,
-  dtype: DType,
-  shape: readonly number[],
-  read: (signal?: AbortSignal) => Promise<Uint8Array>,
-): Parameter {
-  const byteLength = shape.reduce((product, dim) => product * dim, dtypeBytes[dtype]);
-  const data: TensorData = { byteLength, read };
-  return { name, type: { dtype, shape }, data, trainable: !name.endsWith('_scale_inv') };
-}
-
 function storedDType(checkpoint: Checkpoint, tensor: CheckpointTensor): DType {
   if (tensor.dtype === 'f64') return 'f32';
   if (isDType(tensor.dtype) && (tensor.dtype === 'f32' || tensor.dtype === 'bf16' || tensor.dtype === 'f16')) {
@@ -170,22 +145,8 @@ function toFloat32(bytes: Uint8Array, from: string): Float32Array | undefined {
   return values;
 }
 
-function asBytes(array: Float32Array | Uint16Array): Uint8Array {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-}
-
-/** RoPE tables are made once and shared by the two parameters; factors come from GGUF's tensor where it has one. */
-function ropeParameters(checkpoint: Checkpoint, config: LlamaConfig, context: number): Parameter[] {
-  const shape = [context, config.headDim / 2];
-  const factors = checkpoint.format === 'gguf' ? checkpoint.tensors.get('rope_freqs.weight') : undefined;
-  let tables: Promise<ReturnType<typeof ropeTables>> | undefined;
-  const make = () => {
-    tables ??= (async () =>
-      ropeTables(config, context, factors ? toFloat32(await factors.read(), factors.dtype) : undefined))();
-    return tables;
-  };
-  return [
-    { ...parameter(ropeCosName, 'f32', shape, async () => asBytes((await make()).cos)), trainable: false },
-    { ...parameter(ropeSinName, 'f32', shape, async () => asBytes((await make()).sin)), trainable: false },
-  ];
+/** GGUF has the factors that divide RoPE's frequencies as a tensor. */
+function ropeFactors({ format, tensors }: Checkpoint): (() => Promise<Float32Array | undefined>) | undefined {
+  const found = format === 'gguf' ? tensors.get('rope_freqs.weight') : undefined;
+  return found && (async () => toFloat32(await found.read(), found.dtype));
 }

@@ -34,6 +34,30 @@ test('uniform takes 53 bits of one counter: 27 of the first word, 26 of the seco
   expect(uniform(11, 7, 5)).toBe(Number(bits) / 2 ** 53);
 });
 
+/** By BigInt: what the product by halves must give. */
+function philoxByBigInt(counter: Words4, key: readonly [number, number]): Words4 {
+  let [c0, c1, c2, c3] = counter;
+  let [k0, k1] = key;
+  for (let round = 0; round < 10; round++) {
+    const products = [0xd2511f53n * BigInt(c0), 0xcd9e8d57n * BigInt(c2)] as const;
+    const [high0, high1] = products.map((product) => Number(product >> 32n)) as [number, number];
+    const [low0, low1] = products.map((product) => Number(product & 0xffffffffn)) as [number, number];
+    [c0, c1, c2, c3] = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0];
+    k0 = (k0 + 0x9e3779b9) >>> 0;
+    k1 = (k1 + 0xbb67ae85) >>> 0;
+  }
+  return [c0, c1, c2, c3];
+}
+
+test('philox4x32 is exact for any counter and key', () => {
+  const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+  fc.assert(
+    fc.property(fc.tuple(word, word, word, word), fc.tuple(word, word), (counter, key) => {
+      expect(philox4x32(counter, key)).toEqual(philoxByBigInt(counter, key));
+    }),
+  );
+});
+
 test('seed, stream and step are used whole, beyond 32 bits too', () => {
   const place = fc.maxSafeNat();
   fc.assert(
