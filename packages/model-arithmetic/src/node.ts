@@ -1,0 +1,2 @@
+export { type WriteDatasetOptions, writeDataset } from './node/write-dataset.ts';
+export { writeTokenizer } from './node/write-tokenizer.ts';
