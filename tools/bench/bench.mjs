@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { killContestants } from './contestant.mjs';
 import { lines, selectLines } from './lines/index.mjs';
 import { describeMachine } from './machine.mjs';
-import { installPeers, whyNoPeers } from './peers.mjs';
+import { installPeers, installPythonPeers, whyNoPeers } from './peers.mjs';
 import { table, writeDocs } from './report.mjs';
 import { runGroup } from './run-group.mjs';
 
@@ -90,6 +90,7 @@ async function main() {
   }
   const chosen = possible(selected);
   if (chosen.some(({ needsPeers }) => needsPeers)) await installPeers(say);
+  if (chosen.some(({ needsPython }) => needsPython)) await installPythonPeers(say);
   const machine = await describeMachine();
   const { results, failures } = await measure(chosen, runs);
   const report = { machine, results, ...(failures.length ? { failures } : {}) };

@@ -42,6 +42,31 @@ export async function installPeers(say) {
   writeFileSync(stamp, wanted);
 }
 
+const requirements = path.join(folder, 'requirements.txt');
+const pythonFolder = path.join(folder, 'python');
+
+/** The interpreter with the Python peers. */
+export function pythonPeers() {
+  return path.join(pythonFolder, 'bin', 'python');
+}
+
+/** Installs the Python peers into an environment of their own, if their list changed since the last time. */
+export async function installPythonPeers(say) {
+  const wanted = readFileSync(requirements, 'utf8');
+  const installed = path.join(pythonFolder, '.installed');
+  if (existsSync(installed) && readFileSync(installed, 'utf8') === wanted) return;
+  say('Installing the Python peers (JAX; about 300 MB) …');
+  rmSync(pythonFolder, { recursive: true, force: true });
+  for (const [command, args] of [
+    ['python3', ['-m', 'venv', pythonFolder]],
+    [pythonPeers(), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements]],
+  ]) {
+    const result = await run(command, args, { cwd: folder, stdio: 'pipe' });
+    if (result.code !== 0) throw new Error(`${command} ${args.join(' ')} failed:\n${result.output}`);
+  }
+  writeFileSync(installed, wanted);
+}
+
 /** Name to version, of the peers themselves and of llama.cpp inside its package. */
 export function peerVersions() {
   const { dependencies } = json(path.join(folder, 'package.json'));

@@ -1,5 +1,6 @@
 /** @file The configuration of a training run out of a file and flags. */
 import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileError } from '@quaver/ir/node';
 import { QuaverError } from '@quaver/numerics';
@@ -39,11 +40,28 @@ export async function readConfigFile(file: string): Promise<Json> {
     if ('tokenizer' in model) resolved.model = { ...(resolved.model as Json), tokenizer: resolve(model.tokenizer) };
   }
   if (isObject(data)) {
-    const { validation } = data;
+    const { validation, generate } = data;
     const held = isObject(validation) && 'file' in validation ? { file: resolve(validation.file) } : validation;
-    resolved.data = { ...data, files: resolve(data.files), ...(held === undefined ? {} : { validation: held }) };
+    resolved.data = {
+      ...data,
+      ...defined({
+        files: data.files === undefined ? undefined : resolve(data.files),
+        validation: held,
+        generate: isObject(generate) ? { ...generate, module: resolveModule(generate.module, folder) } : generate,
+      }),
+    };
   }
   return resolved;
+}
+
+/** A package that is installed where the configuration is, or a path from its folder, as an absolute path. */
+function resolveModule(module: unknown, folder: string): unknown {
+  if (typeof module !== 'string') return module;
+  try {
+    return createRequire(path.join(folder, 'config.json')).resolve(module);
+  } catch {
+    return module;
+  }
 }
 
 /** The configuration with what the flags say; defaults where neither says anything. Paths are resolved from here. */

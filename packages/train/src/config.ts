@@ -21,16 +21,32 @@ const modelSchema = z.union([
   }),
 ]);
 
-const dataSchema = z.strictObject({
+const packing = {
+  /** Sequences begin at multiples of this in their row. */
+  align: count.default(128),
+  too_long: z.enum(['error', 'truncate', 'skip']).default('error'),
+};
+
+const filesSchema = z.strictObject({
   files: paths,
   format: z.enum(['jsonl', 'text']).optional(),
   separator: z.string().min(1).optional(),
   validation: z
     .union([z.strictObject({ file: paths }), z.strictObject({ fraction: z.number().gt(0).lt(1) })])
     .optional(),
-  /** Sequences begin at multiples of this in their row. */
-  align: count.default(128),
-  too_long: z.enum(['error', 'truncate', 'skip']).default('error'),
+  ...packing,
+});
+
+const generatedSchema = z.strictObject({
+  generate: z.strictObject({
+    /** A module (a package, or a path) whose `writeDataset({ path, count, seed, split, signal })` writes JSONL. */
+    module: z.string().min(1),
+    seed: z.int().min(0).default(0),
+    count: z.int().min(1).max(10_000_000),
+    /** Examples of the split `validation`. */
+    validation: count.optional(),
+  }),
+  ...packing,
 });
 
 const batchSchema = z.strictObject({
@@ -51,7 +67,7 @@ const scheduleSchema = z.strictObject({
 
 const configSchema = z.strictObject({
   model: modelSchema,
-  data: dataSchema,
+  data: z.union([filesSchema, generatedSchema]),
   /** A built-in recipe's name, or a recipe. */
   recipe: z.union([z.string().min(1), z.record(z.string(), z.json())]).default('fp8-block'),
   steps: count,
@@ -79,6 +95,8 @@ const configSchema = z.strictObject({
 
 export type TrainConfig = z.infer<typeof configSchema>;
 export type ModelConfig = TrainConfig['model'];
+export type DataFilesConfig = z.infer<typeof filesSchema>;
+export type GeneratedDataConfig = z.infer<typeof generatedSchema>;
 
 /**
  * Checks a configuration and fills in its defaults.
@@ -89,7 +107,8 @@ export function parseTrainConfig(source: unknown): TrainConfig {
   if (!parsed.success) throw invalid(describeIssues(parsed.error, 'config'));
   const config = parsed.data;
   const conflicts: string[] = [];
-  if (config.evaluate && !config.data.validation) conflicts.push('evaluate: there is no data.validation');
+  const held = 'files' in config.data ? config.data.validation : config.data.generate.validation;
+  if (config.evaluate && held === undefined) conflicts.push('evaluate: there is no data.validation');
   if (config.early_stop && !config.evaluate) conflicts.push('early_stop: it needs evaluate');
   if (conflicts.length > 0) throw invalid(conflicts);
   return config;

@@ -10,6 +10,7 @@
  * @property {string} group
  * @property {number} [threads] lines that need more cores than the machine has are left out
  * @property {boolean} [needsPeers]
+ * @property {boolean} [needsPython] peers that are Python packages
  * @property {Measurement} ours
  * @property {Measurement} [against]
  * @property {string} [peer] what `against` is, in words

@@ -23,7 +23,7 @@ export interface TrainingModuleOptions {
 }
 
 export interface TrainingModule {
-  /** f32 masters; the functions `loss`, `backward` and `update` besides those of the model. Compile it with a recipe to run it. */
+  /** f32 masters; the functions `loss`, `backward`, `update` and `discard` besides those of the model. Compile it with a recipe to run it. */
   readonly module: Module;
   /** The model with f32 masters and its own functions alone. */
   readonly model: Module;
@@ -40,6 +40,7 @@ export interface TrainingModule {
  * - `backward`, with the same inputs and outputs, adds the gradients of the loss to the states `gradient.<parameter>`; call
  *   it once for each micro-batch.
  * - `update(rate[1], scalars…) → (grad_norm[])` moves the parameters, unless the norm is not finite, and clears the sums.
+ * - `discard()` clears the sums and moves nothing.
  * @throws QuaverError `module-not-a-language-model`, `training-nothing-to-train`, `optimizer-option`, `autodiff-no-rule`
  */
 export function trainingModule(source: Module, options: TrainingModuleOptions): TrainingModule {
@@ -68,8 +69,14 @@ export function trainingModule(source: Module, options: TrainingModuleOptions): 
   const module: Module = {
     ...model,
     states: [...model.states, ...trained.map(({ gradient }) => gradient), ...optimizerStates],
-    functions: [...model.functions, loss, backward, updateFunction(trained, groups, options.maxGradientNorm)],
-    metadata: { ...model.metadata, 'phase.loss': 'train', 'phase.backward': 'train', 'phase.update': 'train' },
+    functions: [
+      ...model.functions,
+      loss,
+      backward,
+      updateFunction(trained, groups, options.maxGradientNorm),
+      discardFunction(trained),
+    ],
+    metadata: { ...model.metadata, ...trainPhases },
   };
   return {
     module,
@@ -79,6 +86,10 @@ export function trainingModule(source: Module, options: TrainingModuleOptions): 
     scalars: (step) => Object.fromEntries(groups.flatMap((group, i) => scalarsOf(group, i, step))),
   };
 }
+
+const trainPhases = Object.fromEntries(
+  ['loss', 'backward', 'update', 'discard'].map((name) => [`phase.${name}`, 'train']),
+);
 
 interface TrainedParameter {
   readonly parameter: Parameter;
@@ -155,7 +166,17 @@ function stepOf(g: GraphBuilder, item: TrainedParameter, norm: Value, { rate, sc
   for (const [name, state] of Object.entries(item.states)) {
     g.update(state, keepUnlessFinite(g, norm, moved.states[name]!, states[name]!));
   }
-  g.update(item.gradient, g.constant(0, 'f32', item.parameter.type.shape));
+  clear(g, item);
+}
+
+function clear(g: GraphBuilder, { gradient, parameter }: TrainedParameter): void {
+  g.update(gradient, g.constant(0, 'f32', parameter.type.shape));
+}
+
+function discardFunction(trained: readonly TrainedParameter[]): GraphFunction {
+  const g = new GraphBuilder('discard');
+  for (const item of trained) clear(g, item);
+  return g.finish();
 }
 
 function nothingToTrain(module: Module): QuaverError {

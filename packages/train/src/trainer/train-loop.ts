@@ -46,13 +46,13 @@ export class TrainLoop {
     const checkpoint = await store.open(step);
     try {
       this.#state = parseRunState(checkpoint.json, checkpoint.folder);
-      await session.restore(async (kind, { name, shape }) => {
+      await session.restore(async (kind, { name, dtype, shape }) => {
         const tensor = (kind === 'parameter' ? checkpoint.parameters : checkpoint.state).get(name);
-        if (tensor?.dtype === 'f32' && tensor.shape.join() === shape.join()) return tensor.read();
+        if (tensor?.dtype === dtype && tensor.shape.join() === shape.join()) return tensor.read();
         const found = tensor ? `is ${tensor.dtype}[${tensor.shape}]` : 'is missing';
         throw new QuaverError(
           'checkpoint-of-another-model',
-          `${checkpoint.folder}: '${name}' ${found}, expected f32[${shape}]`,
+          `${checkpoint.folder}: '${name}' ${found}, expected ${dtype}[${shape}]`,
           {
             hint: 'Resume with the model and the optimizer that the run was started with.',
             where: { file: checkpoint.folder, tensor: name },

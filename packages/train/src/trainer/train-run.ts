@@ -11,6 +11,7 @@ import { lockRunFolder, type RunLock } from '../checkpoint/run-lock.ts';
 import { CheckpointStore } from '../checkpoint/store.ts';
 import { parseTrainConfig, type TrainConfig } from '../config.ts';
 import type { Dataset } from '../data/dataset.ts';
+import { generateData } from '../data/node/generate-data.ts';
 import { openDataset } from '../data/node/open-dataset.ts';
 import { openRunWriter } from '../metrics/run-writer.ts';
 import { writeRunReport } from '../report/write-report.ts';
@@ -102,8 +103,8 @@ async function saveConfig(lock: RunLock, config: TrainConfig): Promise<void> {
   );
 }
 
-async function openData({ config, module, signal, onEvent }: TrainRunOptions): Promise<Dataset> {
-  const { data, batch, seed } = config;
+async function openData({ config, folder, module, signal, onEvent }: TrainRunOptions): Promise<Dataset> {
+  const { batch, seed } = config;
   const context = module.symbols.find(({ name }) => name === 'T')?.max ?? Number.POSITIVE_INFINITY;
   if (batch.tokens > context) {
     throw new QuaverError(
@@ -112,6 +113,7 @@ async function openData({ config, module, signal, onEvent }: TrainRunOptions): P
       { hint: `Choose batch.tokens up to ${context}, or import the model with a longer context.` },
     );
   }
+  const data = 'files' in config.data ? config.data : await generateData(config.data, folder, signal);
   const { separator, format, validation } = data;
   return openDataset({
     files: data.files,

@@ -1,5 +1,12 @@
 /** @file A model that trains on one executor: steps, evaluations, and the tensors that a checkpoint holds. */
-import { type CompileReport, compile, quantizeWeightsName, type Recipe } from '@quaver/compiler';
+import {
+  type CompileReport,
+  compile,
+  quantizeWeightsName,
+  type Recipe,
+  recipeStates,
+  shiftAmaxHistories,
+} from '@quaver/compiler';
 import { type Executor, Session, type SessionProgress, type SessionState } from '@quaver/executor';
 import { findFunction, type HostTensor, type Module, updatedNames } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
@@ -29,7 +36,7 @@ export interface StepResult {
 /** A tensor of a checkpoint. */
 export interface TrainingTensor {
   readonly name: string;
-  readonly dtype: 'f32';
+  readonly dtype: 'f32' | 'i32';
   readonly shape: readonly number[];
 }
 
@@ -42,6 +49,8 @@ export class TrainingSession implements AsyncDisposable {
   readonly #source: Module;
   readonly #session: Session;
   readonly #state: SessionState;
+  /** Scales come from earlier steps: before the first one, a pass over its data fills the histories. */
+  readonly #needsHistory: boolean;
   /** Steps that changed the parameters: what an optimizer counts. */
   #applied = 0;
 
@@ -51,6 +60,7 @@ export class TrainingSession implements AsyncDisposable {
     this.module = module;
     this.report = report;
     this.#session = session;
+    this.#needsHistory = recipeStates(module).some(({ type }) => type.dtype === 'f32');
     this.#state = session.createState({}, stepFunctions(module));
   }
 
@@ -61,7 +71,9 @@ export class TrainingSession implements AsyncDisposable {
   static async open(model: Module, executor: Executor, options: TrainingSessionOptions): Promise<TrainingSession> {
     const { recipe, signal, onProgress } = options;
     const training = trainingModule(model, options);
-    const { module, report } = await compile(training.module, { recipe, ...(signal ? { signal } : {}) });
+    const { module: compiled, report } = await compile(training.module, { recipe, ...(signal ? { signal } : {}) });
+    // Both end a step for the scales that come from earlier steps.
+    const module = shiftAmaxHistories(shiftAmaxHistories(compiled, 'update'), 'discard');
     const weights = findFunction(module, quantizeWeightsName);
     const session = await Session.open(module, executor, {
       functions: [...stepFunctions(module), 'loss', ...(weights ? [quantizeWeightsName] : [])],
@@ -96,6 +108,10 @@ export class TrainingSession implements AsyncDisposable {
     const targets = batches.reduce((sum, batch) => sum + weightOf(batch), 0);
     if (!(targets > 0)) throw noTargets();
     const start = performance.now();
+    if (this.#needsHistory && this.#applied === 0) {
+      await this.#run('backward', lossInputs(batches[0]!, targets), [], signal);
+      await this.#run('discard', {}, [], signal);
+    }
     let loss = 0;
     for (const batch of batches) {
       const results = await this.#run('backward', lossInputs(batch, targets), ['loss'], signal);
@@ -147,7 +163,7 @@ export class TrainingSession implements AsyncDisposable {
     const gradients = new Set(this.#training.trained.map((name) => `gradient.${name}`));
     return this.module.states
       .filter(({ name }) => this.#state.has(name) && !gradients.has(name))
-      .map(({ name, type }) => ({ name, dtype: 'f32', shape: type.shape.map(Number) }));
+      .map(({ name, type }) => ({ name, dtype: type.dtype as 'f32' | 'i32', shape: type.shape.map(Number) }));
   }
 
   /**
@@ -217,7 +233,7 @@ export class TrainingSession implements AsyncDisposable {
 
 /** The functions that share the state of a run. */
 function stepFunctions(module: Module): string[] {
-  return ['backward', 'update'].filter((name) => findFunction(module, name));
+  return ['backward', 'update', 'discard'].filter((name) => findFunction(module, name));
 }
 
 function scalar(value: number): HostTensor {
