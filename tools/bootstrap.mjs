@@ -16,6 +16,7 @@ const commands = {
   build: { build: true },
   codegen: { script: 'tools/codegen.mjs' },
   bench: { build: true, script: 'tools/bench/bench.mjs' },
+  'train:recipes': { build: true, script: 'tools/train-recipes.mjs' },
   quaver: { build: true, quiet: true, script: 'packages/cli/bin/quaver.js' },
 };
 
