@@ -17,6 +17,7 @@ const commands = {
   codegen: { script: 'tools/codegen.mjs' },
   bench: { build: true, script: 'tools/bench/bench.mjs' },
   'train:recipes': { build: true, script: 'tools/train-recipes.mjs' },
+  'train:arithmetic': { build: true, script: 'tools/train-arithmetic.mjs' },
   quaver: { build: true, quiet: true, script: 'packages/cli/bin/quaver.js' },
 };
 

@@ -54,10 +54,10 @@ function linearTable(linears: readonly LinearReport[]): string {
   return formatTable(head, rows, [1, 4, 5, 6, 7]);
 }
 
-/** Of the weights: the largest amax, the largest shares, the range of SNR. */
+/** Of the weights: the largest amax, the largest shares, the range of SNR. Codes that came with the model were not measured. */
 function statisticsCells(group: readonly LinearReport[]): string[] {
   const all = group.flatMap(({ statistics }) => (statistics ? [statistics] : []));
-  if (all.length === 0) return [];
+  if (all.length === 0) return Array(4).fill('–');
   const most = (values: readonly number[]) => Math.max(...values);
   const snr = all.map(({ snr_db }) => snr_db);
   const [low, high] = [Math.min(...snr).toFixed(1), most(snr).toFixed(1)];

@@ -4,15 +4,16 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileError } from '@quaver/ir/node';
 import { QuaverError } from '@quaver/numerics';
-import type { Recipe } from '@quaver/sdk/node';
+import { openTrainingModel, type Recipe } from '@quaver/sdk/node';
 import type { TrainFlags } from './commands/train.ts';
+import { readRecipe } from './model-flags.ts';
 import { UsageError } from './report-error.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * A configuration file as it is, with its paths resolved from its folder.
- * @throws QuaverError `file-…`, `train-config-invalid`
+ * A configuration file as it is, with its paths resolved from its folder, and its recipe read where it is a file.
+ * @throws QuaverError `file-…`, `train-config-invalid`, `recipe-invalid`
  */
 export async function readConfigFile(file: string): Promise<Json> {
   const content = await readFile(file, 'utf8').catch((error) => Promise.reject(fileError(error, file)));
@@ -20,25 +21,23 @@ export async function readConfigFile(file: string): Promise<Json> {
   try {
     json = JSON.parse(content);
   } catch (cause) {
-    throw new QuaverError('train-config-invalid', `${file}: this is not JSON: ${(cause as Error).message}`, {
-      where: { file },
-      cause,
-    });
+    throw invalid(file, `this is not JSON: ${(cause as Error).message}`, cause);
   }
-  if (!isObject(json))
-    throw new QuaverError('train-config-invalid', `${file}: expected an object`, { where: { file } });
+  if (!isObject(json)) throw invalid(file, 'expected an object');
   const folder = path.dirname(path.resolve(file));
   const resolve = (value: unknown): unknown => {
     if (typeof value === 'string') return path.resolve(folder, value);
     return Array.isArray(value) ? value.map(resolve) : value;
   };
-  const { model, data } = json;
+  const { model, data, recipe } = json;
   const resolved: Record<string, unknown> = { ...json };
   if (typeof model === 'string') resolved.model = resolve(model);
   else if (isObject(model)) {
     resolved.model = { ...model, config: typeof model.config === 'string' ? resolve(model.config) : model.config };
     if ('tokenizer' in model) resolved.model = { ...(resolved.model as Json), tokenizer: resolve(model.tokenizer) };
   }
+  const isFile = typeof recipe === 'string' && /\.json$|[/\\]/.test(recipe);
+  if (isFile) resolved.recipe = await readRecipe(path.resolve(folder, recipe));
   if (isObject(data)) {
     const { validation, generate } = data;
     const held = isObject(validation) && 'file' in validation ? { file: resolve(validation.file) } : validation;
@@ -52,6 +51,14 @@ export async function readConfigFile(file: string): Promise<Json> {
     };
   }
   return resolved;
+}
+
+function invalid(file: string, problem: string, cause?: unknown): QuaverError {
+  return new QuaverError('train-config-invalid', `${file}: ${problem}`, {
+    hint: 'A configuration is a JSON object; see docs/training.md for its fields.',
+    where: { file },
+    cause,
+  });
 }
 
 /** A package that is installed where the configuration is, or a path from its folder, as an absolute path. */
@@ -75,22 +82,25 @@ export function fromFlags(given: Json, flags: TrainFlags, recipe: string | Recip
   }
   const here = (file: string) => path.resolve(file);
   const part = (name: string): Json => (isObject(given[name]) ? given[name] : {});
+  // What is no object stays as it is, so that it is named as what is wrong.
+  const changed = (name: string, flagged: Json, preset: Json): unknown =>
+    given[name] !== undefined && !isObject(given[name]) ? given[name] : { ...preset, ...part(name), ...flagged };
   const steps = flags.steps ?? given.steps;
-  const data = {
-    ...part('data'),
-    ...(flags.data === undefined ? {} : { files: flags.data.map(here) }),
-    ...validationOf(flags, fresh),
-  };
-  const batch = {
-    ...(fresh ? { rows: 4, tokens: 512 } : {}),
-    ...part('batch'),
-    ...defined({ rows: flags.rows, tokens: flags.length, accumulate: flags.accumulate }),
-  };
-  const schedule = {
-    ...(fresh ? { peak: 1e-4, warmup: Math.ceil(Number(steps) / 20) } : {}),
-    ...part('schedule'),
-    ...defined({ peak: flags.lr }),
-  };
+  const data = changed(
+    'data',
+    { ...(flags.data === undefined ? {} : { files: flags.data.map(here) }), ...validationOf(flags, fresh) },
+    {},
+  );
+  const batch = changed(
+    'batch',
+    defined({ rows: flags.rows, tokens: flags.length, accumulate: flags.accumulate }),
+    fresh ? { rows: 4 } : {},
+  );
+  const schedule = changed(
+    'schedule',
+    defined({ peak: flags.lr }),
+    fresh ? { peak: 1e-4, warmup: Math.ceil(Number(steps) / 20) } : {},
+  );
   const every = Math.max(1, Math.round(Number(steps) / 10));
   return {
     ...given,
@@ -106,6 +116,21 @@ export function fromFlags(given: Json, flags: TrainFlags, recipe: string | Recip
     schedule,
     ...(fresh ? { evaluate: { every }, checkpoint: { every } } : {}),
   };
+}
+
+/** Tokens of a row, unless the context of the model is shorter. */
+const usualLength = 512;
+
+/**
+ * A configuration that flags made, with a length of its rows: where no flag says it, the usual one or the context of the model.
+ * @throws QuaverError what opening the model throws
+ */
+export async function withLength(config: Json): Promise<Json> {
+  const { model, batch } = config;
+  if (typeof model !== 'string' || !isObject(batch) || batch.tokens !== undefined) return config;
+  await using opened = await openTrainingModel(model);
+  const context = opened.module.symbols.find(({ name }) => name === 'T')?.max ?? usualLength;
+  return { ...config, batch: { ...batch, tokens: Math.min(usualLength, context) } };
 }
 
 function validationOf(flags: TrainFlags, fresh: boolean): Json {

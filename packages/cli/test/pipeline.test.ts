@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { builtInRecipes } from '@quaver/compiler';
 import { openCheckpoint } from '@quaver/formats/node';
@@ -363,7 +363,28 @@ describe('export', () => {
   });
 
   it('refuses a model that is not in FP8 blocks', async () => {
-    const { code, stdout } = await quaver(['export', imported, '-o', at('nothing'), '--json']);
+    await quaverJson(['compile', imported, '--recipe', 'fp8-row', '-o', at('rows.qvr')]);
+    const { code, stdout } = await quaver(['export', at('rows.qvr'), '-o', at('nothing'), '--json']);
     expect([code, JSON.parse(stdout).error.code]).toEqual([1, 'export-not-fp8-block']);
+  });
+
+  it('compiles an imported model for FP8, and gives the same folder as after a compile', async () => {
+    await quaverJson(['compile', imported, '--recipe', 'fp8-block', '-o', at('block.qvr')]);
+    const counts = await quaverJson(['export', at('block.qvr'), '--format', 'hf-fp8', '-o', at('from-compiled')]);
+    const direct = await quaverJson(['export', imported, '-o', at('from-imported')]);
+    expect(direct).toEqual({ ...(counts as object), path: at('from-imported') });
+    const tensors = (folder: string) => readFileSync(path.join(at(folder), 'model.safetensors'));
+    expect(tensors('from-imported').equals(tensors('from-compiled'))).toBe(true);
+  });
+
+  it('writes an imported model in BF16, and no compiled one', async () => {
+    const result = await quaverJson(['export', imported, '--format', 'hf-bf16', '-o', at('bf16')]);
+    expect(result).toMatchObject({ path: at('bf16'), format: 'hf-bf16', tensors: expect.any(Number) });
+    expect(readdirSync(at('bf16'))).toEqual(
+      expect.arrayContaining(['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']),
+    );
+    const { code, stdout } = await quaver(['export', compiled, '--format', 'hf-bf16', '-o', at('no'), '--json']);
+    expect([code, JSON.parse(stdout).error.code]).toEqual([1, 'export-compiled']);
+    expect(existsSync(at('no'))).toBe(false);
   });
 });

@@ -21,6 +21,9 @@ __attribute__((always_inline)) constexpr uint32_t bytes_of(Format format) {
 /** k-elements after which a dot product starts a fresh accumulator. */
 constexpr uint32_t kPromote = 128;
 
+/** Rows after which sums over rows start a fresh accumulator: gradients of keys, values and the weights of norms. */
+constexpr uint32_t kGradRows = 64;
+
 /** Whether sums keep the canonical order. `fast` is what other engines do: it exists to measure what sameness costs. */
 enum class Reduction : uint32_t { canonical = 0, fast = 1 };
 
@@ -72,12 +75,26 @@ struct Attention {
   const uint8_t *k_scales, *v_scales;
   /** i32[b]: position of the first query of each sequence. */
   const int32_t* start;
+  /** i32[b, t]: the first key that each query may see, at most its own; null: key 0. */
+  const int32_t* first_key;
   /** f32 [b, t, q_heads, d]. */
   float* out;
   uint32_t b, t, s, q_heads, kv_heads, d;
   /** Keys that a query sees, itself included; 0 means all before it. */
   uint32_t window;
   float scale;
+};
+
+/** What the loss changes by with q, k and v. */
+struct AttentionGrad {
+  /** `out` is not used; `probs` is f32 where the cache is. */
+  Attention forward;
+  /** f32 [b, t, q_heads, d]: what it changes by with the output. */
+  const float* dy;
+  /** f32 [b, t, q_heads, d]. */
+  float* dq;
+  /** f32 [b, s, kv_heads, d]. */
+  float *dk, *dv;
 };
 
 enum class Unary : uint32_t { negate, abs, exp, log, sqrt, silu };
@@ -121,6 +138,13 @@ struct Kernels {
   size_t (*attention_scratch_bytes)(const Attention&);
   void (*attention)(const Attention&, uint32_t unit0, uint32_t unit1, void* scratch);
 
+  // The gradient of attention: units are (sequence, KV head).
+
+  uint32_t (*attention_grad_units)(const AttentionGrad&);
+  /** Of one thread; may be more than there is memory. */
+  uint64_t (*attention_grad_scratch_bytes)(const AttentionGrad&);
+  void (*attention_grad)(const AttentionGrad&, uint32_t unit0, uint32_t unit1, void* scratch);
+
   // Rows of f32[rows, n]; x, weight and out point to row 0. `out` may be `x`.
 
   void (*rms_norm)(Reduction, const float* x, const float* weight, float* out, uint32_t n, float eps, uint32_t row0,
@@ -130,6 +154,11 @@ struct Kernels {
   /** out[row] = log_softmax(x[row])[targets[row]]; targets are in range. */
   void (*log_softmax_gather)(Reduction, const float* x, const int32_t* targets, float* out, uint32_t n, uint32_t row0,
                              uint32_t row1);
+  /** dx, and the sum of dy · x · r over every block of kGradRows rows in partials[block][n]. */
+  void (*rms_norm_grad)(const float* x, const float* weight, const float* dy, float* dx, float* partials, uint32_t rows,
+                        uint32_t n, float eps, uint32_t block0, uint32_t block1);
+  /** dx[n] = ((1 at the target, else 0) − softmax(x)) · dy of one row; a target out of range is nowhere. */
+  void (*log_softmax_gather_grad)(const float* x, int32_t target, float dy, float* dx, uint32_t n);
   /** x[rows, k] → codes[rows, k] and scales f32[rows, ceil(k / block)] by amax of each block, scale, saturating cast. */
   void (*quantize_rows)(Format, const float* x, uint8_t* codes, float* scales, uint32_t k, uint32_t block, Rounding,
                         uint32_t row0, uint32_t row1);
@@ -149,6 +178,8 @@ struct Kernels {
 
   void (*unary)(Unary, const float* x, float* out, size_t n);
   void (*binary)(Binary, const float* a, const float* b, float* out, size_t n);
+  /** Outputs may be inputs. */
+  void (*swiglu_grad)(const float* gate, const float* up, const float* dy, float* dgate, float* dup, size_t n);
   /** Rotate-half rotary embedding of `h` heads of `d` elements of one token, on the first `rotated` elements of each;
    * cos, sin f32[rotated / 2] of its position. */
   void (*rope)(const float* x, const float* cos, const float* sin, float* out, uint32_t h, uint32_t d,

@@ -170,6 +170,25 @@ export class CpuBuffer implements DeviceBuffer {
     return this.#decoded;
   }
 
+  /**
+   * Bytes that the forms take once they are made, by a name that says what is in them. The bytes as they are, `bytes`, are
+   * left out where a packed form gives them back.
+   */
+  formBytes(forms: ReadonlyMap<Form, Need>): ReadonlyMap<string, number> {
+    const found = new Map<string, number>();
+    let restores = false;
+    for (const [key, { form, shape }] of this.#packed) {
+      if (!forms.has(form)) continue;
+      const { format, n, k } = shape;
+      found.set(`packed ${key}`, this.engine.packedBytes(format, n, k));
+      restores ||= !this.#mutable;
+    }
+    // Decoded scales are f32 of one byte each.
+    if (this.#decoded && forms.has(this.#decoded)) found.set('decoded', 4 * this.byteLength);
+    if (!restores || forms.get(this.#raw) === 'bytes') found.set('bytes', this.byteLength);
+    return found;
+  }
+
   /** Makes those of the forms that belong to this buffer. */
   async make(forms: ReadonlyMap<Form, Need>): Promise<void> {
     for (const form of [this.#raw, ...this.#derived()]) if (forms.has(form)) await form.make();

@@ -11,6 +11,7 @@ import {
   type ExecutorOptions,
   type ExecutorPlugin,
   type Fence,
+  type Footprint,
   type NodeView,
   type ProfileEvent,
   type Program,
@@ -18,7 +19,7 @@ import {
   type Support,
   throwIfAborted,
 } from '@quaver/executor';
-import { coreOps, type GraphFunction, type Node } from '@quaver/ir';
+import { coreOps, type DimBindings, type GraphFunction, type Node } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { Arena } from './arena.ts';
 import { CpuBuffer } from './cpu-buffer.ts';
@@ -67,7 +68,11 @@ class CpuExecutor implements Executor {
       this.#programs.delete(program);
       program.addTimes(this.#times);
     };
-    this.#context = { engine, arena: new Arena(engine), registry: coreOps, reduction, profile, forget };
+    // Programs run one at a time: none of them uses the memory when another one makes it larger.
+    const arena = new Arena(engine, () => {
+      for (const program of this.#programs) program.releaseBindings();
+    });
+    this.#context = { engine, arena, registry: coreOps, reduction, profile, forget };
   }
 
   supports(node: NodeView): Support {
@@ -92,6 +97,10 @@ class CpuExecutor implements Executor {
 
   async prepare(program: Program, parameters: Bindings['parameters'], signal?: AbortSignal): Promise<void> {
     await this.#ownProgram(program).prepare(parameters, signal);
+  }
+
+  footprint(program: Program, symbols: DimBindings): Footprint {
+    return this.#ownProgram(program).footprint(symbols);
   }
 
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer {

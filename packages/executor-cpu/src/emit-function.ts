@@ -2,7 +2,6 @@
 import { type Bindings, nodeView } from '@quaver/executor';
 import {
   bindType,
-  concreteElementCount,
   type DimBindings,
   dtypeBytes,
   evaluateDim,
@@ -69,11 +68,14 @@ class Emitter {
   #placeSlots(): void {
     const { fn, symbols, code } = this.#emission;
     const { slots, slotOf } = fn.plan!;
-    const refs = slots.map((bytes) => code.slot(evaluateDim(bytes, symbols)));
+    const offsets = slots.map((bytes) => code.slot(evaluateDim(bytes, symbols)));
     for (const node of fn.nodes) {
       for (const value of node.results) {
         const slot = slotOf[value.name];
-        if (slot !== undefined) this.#places.set(value, { type: this.#typeOf(value), ref: () => refs[slot]! });
+        if (slot === undefined) continue;
+        const type = this.#typeOf(value);
+        const ref = code.intermediate(byteLength({ type }), offsets[slot]!);
+        this.#places.set(value, { type, ref: () => ref });
       }
     }
   }
@@ -110,9 +112,9 @@ class Emitter {
     const type = this.#typeOf(value);
     const { code } = this.#emission;
     const buffer = bound as CpuBuffer | undefined;
-    const bytes = concreteElementCount(type) * dtypeBytes[type.dtype];
+    const bytes = byteLength({ type });
     if (!buffer) {
-      const ref = code.slot(bytes);
+      const ref = code.outside(bytes);
       return { type, ref: () => ref };
     }
     if (buffer.byteLength !== bytes) {

@@ -17,7 +17,7 @@ export function hostStep(op: OpDefinition, call: KernelCall, node: Node, memory:
     type: place.type,
     data: viewHostArray(place.type.dtype, memory.view(ref, byteLength(place))),
   });
-  call.code.host(() => {
+  const step = () => {
     try {
       const values = op.evaluate(
         operands.map((operand) => operand && tensor(operand)),
@@ -31,5 +31,9 @@ export function hostStep(op: OpDefinition, call: KernelCall, node: Node, memory:
     } catch (error) {
       throw nodeError(node, error);
     }
-  });
+  };
+  call.code.host(
+    step,
+    [...operands, ...results].flatMap((tensor) => tensor?.ref ?? []),
+  );
 }

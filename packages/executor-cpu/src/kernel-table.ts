@@ -1,15 +1,17 @@
 import type { NodeView } from '@quaver/executor';
 import type { CpuKernel } from './kernel.ts';
 import { adamwStepKernel } from './ops/adamw-step.ts';
-import { attentionKernel } from './ops/attention.ts';
+import { attentionGradKernel, attentionKernel } from './ops/attention.ts';
 import { convertKernel } from './ops/convert.ts';
 import { dotGeneralKernel } from './ops/dot-general.ts';
 import { dynamicQuantizeKernel } from './ops/dynamic-quantize.ts';
 import { dynamicUpdateSliceKernel } from './ops/dynamic-update-slice.ts';
 import { biasAddKernel, elementwiseKernels } from './ops/elementwise.ts';
 import { gatherKernel } from './ops/gather.ts';
-import { compareKernel, constantKernel, iotaKernel, selectKernel } from './ops/masks.ts';
+import { logSoftmaxGatherGradKernel, rmsNormGradKernel, swigluGradKernel } from './ops/gradients.ts';
+import { compareKernel, constantKernel, iotaKernel, logicalKernels, selectKernel } from './ops/masks.ts';
 import { broadcastInDimKernel, concatenateKernel, sliceKernel, transposeKernel } from './ops/movement.ts';
+import { amaxKernel, computeScaleKernel, dequantizeKernel, quantizeKernel } from './ops/quantize.ts';
 import { reduceKernel } from './ops/reduce.ts';
 import { reshapeKernel } from './ops/reshape.ts';
 import { rmsNormKernel } from './ops/rms-norm.ts';
@@ -20,23 +22,31 @@ import { logSoftmaxGatherKernel, logSoftmaxKernel, softmaxKernel } from './ops/s
 
 const kernels: readonly CpuKernel[] = [
   ...elementwiseKernels,
+  ...logicalKernels,
   adamwStepKernel,
+  amaxKernel,
+  attentionGradKernel,
   attentionKernel,
   biasAddKernel,
   broadcastInDimKernel,
   compareKernel,
+  computeScaleKernel,
   concatenateKernel,
   constantKernel,
   convertKernel,
+  dequantizeKernel,
   dotGeneralKernel,
   dynamicQuantizeKernel,
   dynamicUpdateSliceKernel,
   gatherKernel,
   iotaKernel,
+  logSoftmaxGatherGradKernel,
   logSoftmaxGatherKernel,
   logSoftmaxKernel,
+  quantizeKernel,
   reduceKernel,
   reshapeKernel,
+  rmsNormGradKernel,
   rmsNormKernel,
   ropeKernel,
   scaledDotKernel,
@@ -44,6 +54,7 @@ const kernels: readonly CpuKernel[] = [
   selectKernel,
   sliceKernel,
   softmaxKernel,
+  swigluGradKernel,
   transposeKernel,
 ];
 

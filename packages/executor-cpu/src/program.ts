@@ -5,15 +5,17 @@
 import {
   type Bindings,
   type DeviceBuffer,
+  type Footprint,
   nodeError,
   type ProfileEvent,
   type Program,
   TurnClock,
   throwIfAborted,
 } from '@quaver/executor';
-import { type GraphFunction, type Node, type OpRegistry, updatedNames } from '@quaver/ir';
+import { byteCount, evaluateDim, type GraphFunction, type Node, type OpRegistry, updatedNames } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import type { Arena } from './arena.ts';
+import { Block } from './code/arena-layout.ts';
 import { CodeBuilder, memoryOf, type Ref } from './code/code-builder.ts';
 import { CpuBuffer } from './cpu-buffer.ts';
 import { emitFunction } from './emit-function.ts';
@@ -66,7 +68,8 @@ export class CpuProgram implements Program {
   async prepare(parameters: Bindings['parameters'], signal: AbortSignal | undefined): Promise<void> {
     const own = Object.fromEntries(Object.entries(parameters).map(([name, buffer]) => [name, this.#own(buffer)]));
     for (const buffer of this.#updatedParameters({ parameters })) buffer.makeMutable();
-    const { forms } = this.#emitForms(own);
+    const anySizes = new Proxy({}, { get: () => 1, has: () => true }) as Bindings['symbols'];
+    const { forms } = this.#emitWithout(own, anySizes);
     for (const buffer of Object.values(own)) {
       throwIfAborted(signal);
       await buffer.want(forms);
@@ -109,18 +112,37 @@ export class CpuProgram implements Program {
     for (const { parts } of this.#bound) addTimesOf(parts, times);
   }
 
-  dispose(): void {
-    this.#disposed = true;
+  /** Forgets code that is bound to memory: a run binds it anew. */
+  releaseBindings(): void {
     for (const bound of this.#bound) this.#release(bound);
     this.#bound = [];
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    this.releaseBindings();
     this.context.forget(this);
   }
 
-  /** Code for one of each symbol, over no buffers but these parameters. */
-  #emitForms(parameters: Readonly<Record<string, CpuBuffer>>): CodeBuilder {
+  /** What it takes to run at these sizes besides its buffers; nothing is allocated. */
+  footprint(symbols: Bindings['symbols']): Footprint {
+    const { engine } = this.context;
+    const named = parametersOf(this.#fn).map(({ name, byteLength }) => {
+      return [name, new CpuBuffer(engine, byteLength, 'parameter')] as const;
+    });
+    const parameters = Object.fromEntries(named);
+    for (const name of updatedNames(this.#fn, 'parameter')) parameters[name]!.makeMutable();
+    const code = this.#emitWithout(parameters, symbols);
+    return {
+      workspace: code.layOut(),
+      parameterForms: new Map(named.map(([name, buffer]) => [name, buffer.formBytes(code.forms)])),
+    };
+  }
+
+  /** Code that is not run: over no buffers but these parameters. */
+  #emitWithout(parameters: Readonly<Record<string, CpuBuffer>>, symbols: Bindings['symbols']): CodeBuilder {
     const { engine, registry, reduction } = this.context;
     const code = new CodeBuilder(engine);
-    const symbols = new Proxy({}, { get: () => 1, has: () => true }) as Bindings['symbols'];
     const memory = { view: () => new Uint8Array() };
     emitFunction({ fn: this.#fn, symbols, buffers: { parameters }, code, registry, reduction, memory });
     return code;
@@ -140,7 +162,7 @@ export class CpuProgram implements Program {
     return bound;
   }
 
-  /** A binding to memory that is gone keeps other memory for nothing, an arena that was too small for example. */
+  /** A binding to memory that is gone keeps other memory for nothing. */
   #releaseStale(): void {
     const isStale = ({ buffers, generations }: BoundProgram) =>
       generations !== this.#generations(buffers) || buffers.some((buffer) => buffer.isDisposed);
@@ -156,7 +178,7 @@ export class CpuProgram implements Program {
     for (const buffer of new Set(buffers)) await buffer.make(code.forms);
     const parts: Part[] = [];
     try {
-      for (const segment of code.finish(shared.atLeast(code.arenaBytes))) {
+      for (const segment of code.finish(shared.atLeast(code.layOut()))) {
         if (typeof segment === 'function') parts.push(segment);
         else {
           const loaded = engine.load(segment.image, segment.memories, profile);
@@ -208,10 +230,20 @@ export class CpuProgram implements Program {
   }
 }
 
-/** Host steps see slots, which begin the arena, and buffers. */
+/** Host steps see intermediates and buffers. */
 function viewOf(arena: Arena, { memory, offset }: Ref, byteLength: number): Uint8Array {
-  const bytes = typeof memory === 'string' ? arena.atLeast(0).bytes() : memoryOf(memory).bytes();
-  return bytes.subarray(offset, offset + byteLength);
+  const inArena = memory instanceof Block;
+  const from = offset + (inArena ? memory.offset : 0);
+  return (inArena ? arena.atLeast(0) : memoryOf(memory)).bytes().subarray(from, from + byteLength);
+}
+
+/** The parameters that a function reads or sets, once each. */
+function parametersOf(fn: GraphFunction): { readonly name: string; readonly byteLength: number }[] {
+  const read = fn.parameters.map(({ ref, type }) => [ref!, type] as const);
+  const set = fn.updates.flatMap(({ target, name, value }) =>
+    target === 'parameter' ? [[name, value.type] as const] : [],
+  );
+  return [...new Map([...set, ...read])].map(([name, type]) => ({ name, byteLength: evaluateDim(byteCount(type), {}) }));
 }
 
 function addTimesOf(parts: readonly Part[], times: Map<Node, number>): void {

@@ -6,7 +6,7 @@ import { addon, engineKinds, isas, openNative } from './engines.ts';
 import { imageOf, type RawCall } from './images.ts';
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
-const fill: RawCall = { op: 'fill', pointers: [[0, 0]], numbers: [16, 4, 7] };
+const fill: RawCall = { op: 'fill', pointers: [[0, 0]], numbers: [1, 16, 4, 7] };
 const image = imageOf((name) => addon.ops().indexOf(name), [fill]);
 const gather: RawCall = {
   op: 'gather',

@@ -73,7 +73,7 @@ describe.each(engineKinds)('$name', (kind) => {
     expect(ticks).toBeGreaterThan(0);
     code.release();
     const memory = engine.allocate(64);
-    const fill = imageOf((name) => engine.opCode(name), [{ op: 'fill', pointers: whole(1), numbers: [16, 4, 7] }]);
+    const fill = imageOf((name) => engine.opCode(name), [{ op: 'fill', pointers: whole(1), numbers: [1, 16, 4, 7] }]);
     const next = engine.load(fill, [memory], false);
     expect(await next.run(undefined)).toBeUndefined();
     expect(memory.bytes().every((byte, i) => byte === (i % 4 === 0 ? 7 : 0))).toBe(true);
@@ -103,7 +103,7 @@ describe.each(engineKinds)('$name', (kind) => {
   test('a signal that was aborted before stops a run before it begins', async () => {
     const engine = await open(kind);
     const memory = engine.allocate(64);
-    const fill = imageOf((name) => engine.opCode(name), [{ op: 'fill', pointers: whole(1), numbers: [16, 4, 7] }]);
+    const fill = imageOf((name) => engine.opCode(name), [{ op: 'fill', pointers: whole(1), numbers: [1, 16, 4, 7] }]);
     const code = engine.load(fill, [memory], false);
     const attempt = async () => code.run(AbortSignal.abort());
     await expect(attempt()).rejects.toMatchObject({ code: 'aborted' });
@@ -271,7 +271,7 @@ testOnLinux('a system that refuses memory: null, and everything else goes on', (
      limit();
      const refused = [2 ** 30, 2 ** 40, 2 ** 52].map((bytes) => addon.allocate(engine, bytes, false));
      const buffer = addon.allocate(engine, 64, false);
-     const image = Float64Array.of(1, addon.ops().indexOf('fill'), 0, 0, 16, 4, 7);
+     const image = Float64Array.of(1, addon.ops().indexOf('fill'), 0, 0, 1, 16, 4, 7);
      addon.run(addon.load(engine, image, [buffer], false), () => {
        console.log(refused, new Int32Array(buffer)[15]);
        addon.close(engine);

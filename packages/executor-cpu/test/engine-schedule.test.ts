@@ -129,7 +129,7 @@ const randomCall: Step = (random) => {
     { op: 'compare', pointers: [x, beside, byteSlot()], numbers: [random.integer(0, 5), 0, rows, n] },
     { op: 'select', pointers: [byteSlot(), x, beside, out], numbers: [4, rows, n] },
     { op: 'iota', pointers: [out], numbers: [0, 1, rows, n] },
-    { op: 'fill', pointers: [x], numbers: [rows, 4, 0x3f000000] },
+    { op: 'fill', pointers: [x], numbers: [rows, n, 4, 0x3f000000] },
     { op: 'gather', pointers: [x, constant(16), apart()], numbers: [1, Math.min(rows, 16), rows, 4 * n] },
     { op: 'quantize_rows', pointers: [x, byteSlot(), constant(32)], numbers: [2, rows, n, block, 1] },
     { op: 'dequantize_by', pointers: [byteSlot(), constant(32), out], numbers: [2, ...by] },

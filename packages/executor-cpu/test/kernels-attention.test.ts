@@ -20,6 +20,8 @@ interface Case extends Shape {
   probs?: Cache;
   window?: number;
   start: Int32Array;
+  /** By sequence and query. */
+  firstKey?: Int32Array;
 }
 
 /** Raw tensors and the f32 operands that they stand for. */
@@ -66,7 +68,8 @@ function referenceAttention(c: Case, { q, k, v }: Operands, scale: number): Floa
     const cacheAt = (j: number, i: number) => ((batch * s + j) * kvHeads + kvHead) * d + i;
     const position = c.start[batch]! + step;
     const to = Math.max(0, Math.min(s, position + 1));
-    const from = c.window ? Math.max(0, position - c.window + 1) : 0;
+    const first = Math.min(c.firstKey?.[batch * t + step] ?? 0, position);
+    const from = Math.max(0, first, c.window ? position - c.window + 1 : 0);
     const score: number[] = [];
     for (let j = from; j < to; j++)
       score[j] = f(
@@ -93,7 +96,7 @@ function referenceAttention(c: Case, { q, k, v }: Operands, scale: number): Floa
 }
 
 function place(arena: Arena, c: Case, { q, k, v }: Operands) {
-  const { start, ...shape } = c;
+  const { start, firstKey, ...shape } = c;
   return {
     ...shape,
     q: arena.put(q.raw),
@@ -102,6 +105,7 @@ function place(arena: Arena, c: Case, { q, k, v }: Operands) {
     kScales: arena.put(k.scales),
     vScales: arena.put(v.scales),
     start: arena.put(start),
+    firstKey: firstKey && arena.put(firstKey),
     out: arena.bytes(4 * c.b * c.t * c.qHeads * c.d),
     scale: 1 / Math.sqrt(c.d),
   };
@@ -139,7 +143,10 @@ const randomShapes = once((variant: Variant) => {
     const start = Int32Array.from({ length: b }, () => random.integer(0, Math.max(0, s - t)));
     const shape = { b, t, s, kvHeads, qHeads: kvHeads * random.integer(1, 4), d: random.pick([1, 5, 8, 20, 64]) };
     const window = random.pick([0, 0, 1, 3, 50, 130]);
-    return makeKnown({ ...variant, ...shape, start, window }, random, trial % 3 === 2);
+    // Before, among and past the keys.
+    const firstKey = Int32Array.from({ length: b * t }, () => random.integer(-3, s + 3));
+    const packed = trial % 2 === 0 ? {} : { firstKey };
+    return makeKnown({ ...variant, ...shape, ...packed, start, window }, random, trial % 3 === 2);
   });
 });
 
@@ -156,6 +163,10 @@ const edgeShapes = once((variant: Variant) => {
     makeKnown({ ...variant, ...far, start: Int32Array.of(2 ** 31 - 1, -(2 ** 31)), window: 0 }, random),
     makeKnown({ ...variant, ...far, start: Int32Array.of(2 ** 31 - 1, -(2 ** 31)), window: 7 }, random),
     makeKnown({ ...variant, ...far, start: Int32Array.of(39, 5), window: 2 ** 32 - 1 }, random),
+    makeKnown(
+      { ...variant, ...far, start: Int32Array.of(20, 5), firstKey: Int32Array.of(2 ** 31 - 1, -(2 ** 31), 6, 7) },
+      random,
+    ),
   ];
 });
 

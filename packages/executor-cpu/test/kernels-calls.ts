@@ -58,6 +58,8 @@ export interface AttentionArguments {
   readonly kScales?: At;
   readonly vScales?: At;
   readonly start: At;
+  /** i32[b, t]. */
+  readonly firstKey?: At | undefined;
   readonly out: At;
   readonly b: number;
   readonly t: number;
@@ -142,7 +144,7 @@ export class Kernels {
 
   attention(x: AttentionArguments): Promise<void> {
     const { cache, probs = cache === 'f32' ? 'f32' : 'bf16', b, t, s, qHeads, kvHeads, d, window = 0 } = x;
-    const refs = [x.q, x.k, x.v, x.kScales, x.vScales, x.start, x.out];
+    const refs = [x.q, x.k, x.v, x.kScales, x.vScales, x.start, x.out, x.firstKey];
     const codes = [reductionCode[x.reduction ?? 'canonical'], formatCode[cache], formatCode[probs]];
     return this.#arena.run(['attention', refs, [...codes, b, t, s, qHeads, kvHeads, d, window, Math.fround(x.scale)]]);
   }
@@ -207,14 +209,15 @@ export class Kernels {
     return this.#arena.attempt(['log_softmax_gather', [x, targets, out], [0, rows, n]]);
   }
 
-  /** Rotate-half rotary embedding of x f32[b, t, h, d] at positions start[b] + t; cos, sin f32[positions, rotated / 2]. */
+  /** Rotate-half rotary embedding of x f32[b, t, h, d] at positions start[b] + t, or start[b, t] with `each`; cos, sin f32[positions, rotated / 2]. */
   rope(
     refs: readonly [x: At, cos: At, sin: At, start: At, out: At],
     [b, t, h, d]: readonly [number, number, number, number],
     positions: number,
     rotated = d,
+    each = false,
   ): Promise<RunFailure | undefined> {
-    return this.#arena.attempt(['rope', refs, [b, t, h, d, rotated, positions]]);
+    return this.#arena.attempt(['rope', refs, [b, t, h, d, rotated, positions, Number(each)]]);
   }
 
   unary(op: UnaryOp, x: At, out: At, rows: number, n: number): Promise<void> {

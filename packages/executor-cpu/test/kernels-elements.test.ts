@@ -36,7 +36,7 @@ describe.each(engineKinds)('$name', (kind) => {
       [50_001, 4],
     ] as const) {
       const out = arena.bytes(count * bytes);
-      await arena.run(['fill', [out], [count, bytes, 0x9abcdef1]]);
+      await arena.run(['fill', [out], [1, count, bytes, 0x9abcdef1]]);
       const element = Uint8Array.of(0xf1, 0xde, 0xbc, 0x9a).slice(0, bytes);
       const expected = Uint8Array.from({ length: count * bytes }, (_, i) => element[i % bytes]!);
       expect(Buffer.compare(arena.u8(out, count * bytes), expected)).toBe(0);

@@ -237,6 +237,28 @@ describe.each(engineKinds)('$name', (kind) => {
       await expectRows(x, run, expected, 'rope');
     });
 
+    it('takes a position for every token', async () => {
+      const [b, t, h, d, positions] = [2, 3, 2, 6, 20];
+      const random = new Random(4);
+      const x = random.f32s(b * t * h * d, () => random.normal());
+      const angles = random.f32s((positions * d) / 2, () => random.unit() * 6);
+      const tables = [arena.put(angles.map(Math.cos)), arena.put(angles.map(Math.sin))] as const;
+      const each = Int32Array.of(0, 1, 0, 19, 7, 7);
+      const out = arena.bytes(4 * x.length);
+      const refs = [arena.put(x), ...tables, arena.put(each), out] as const;
+      expect(await arena.kernels.rope(refs, [b, t, h, d], positions, d, true)).toBeUndefined();
+      const found = arena.f32(out, x.length);
+      for (const [token, position] of each.entries()) {
+        const alone = arena.bytes(4 * h * d);
+        const one = [arena.put(x.slice(token * h * d, (token + 1) * h * d)), ...tables] as const;
+        await arena.kernels.rope([...one, arena.put(Int32Array.of(position)), alone], [1, 1, h, d], positions);
+        expectSameBits(found.subarray(token * h * d, (token + 1) * h * d), arena.f32(alone, h * d), `token ${token}`);
+      }
+      const wrong = arena.put(Int32Array.of(0, 1, 0, 20, 7, 7));
+      const failure = await arena.kernels.rope([refs[0], ...tables, wrong, out], [b, t, h, d], positions, d, true);
+      expect(failure).toEqual({ instruction: 0, position: 3, found: 20, limit: positions });
+    });
+
     it('refuses a position outside the table', async () => {
       const at = arena.put(new Float32Array(16));
       for (const [start, found] of [

@@ -35,6 +35,58 @@ describe('dot_general', () => {
   });
 });
 
+describe('dot_general with batch axes', () => {
+  const layouts = {
+    'heads of attention': { lhs: [2, 3, 4, 16], rhs: [2, 5, 4, 16], lc: 3, rc: 3, lb: [0, 2], rb: [0, 2] },
+    'probabilities times values': { lhs: [2, 4, 3, 140], rhs: [2, 140, 4, 9], lc: 3, rc: 1, lb: [0, 1], rb: [0, 2] },
+    'the first axis contracted': { lhs: [130, 3, 7], rhs: [130, 3, 70], lc: 0, rc: 0, lb: [1], rb: [1] },
+    'free axes that are no neighbours': { lhs: [4, 3, 5, 6], rhs: [3, 6, 2], lc: 3, rc: 1, lb: [1], rb: [0] },
+    'batch axes in another order': {
+      lhs: [2, 3, 4, 5, 6],
+      rhs: [4, 3, 2, 6],
+      lc: 4,
+      rc: 3,
+      lb: [0, 1, 2],
+      rb: [2, 1, 0],
+    },
+    'one row each': { lhs: [5, 33], rhs: [5, 33], lc: 1, rc: 1, lb: [0], rb: [0] },
+    'nothing to contract': { lhs: [2, 3, 0], rhs: [2, 4, 0], lc: 2, rc: 2, lb: [0], rb: [0] },
+    'no batch': { lhs: [0, 3, 4], rhs: [0, 4, 4], lc: 2, rc: 2, lb: [0], rb: [0] },
+  } as const;
+  test.each(Object.entries(layouts))('%s', async (_, { lhs, rhs, lc, rc, lb, rb }) => {
+    const random = randomSource(13);
+    for (const [left, right] of [
+      ['f32', 'f32'],
+      ['bf16', 'bf16'],
+      ['f8e4m3fn', 'f8e5m2'],
+    ] as const) {
+      const graph = new GraphCase();
+      const a = graph.input('a', randomTensor(random, left, lhs));
+      const b = graph.input('b', randomTensor(random, right, rhs));
+      const attributes = { lhs_contract: [lc], rhs_contract: [rc], lhs_batch: lb, rhs_batch: rb };
+      graph.g.output('y', graph.g.op('dot_general', [a, b], attributes));
+      await expectSameBits(graph, ['dot_general']);
+    }
+  });
+});
+
+test('integers wrap, quotients are truncated, and truth values are combined', async () => {
+  const random = randomSource(14);
+  const numbers = randomTensor(random, 'i32', [3, 70], 9);
+  const others = randomTensor(random, 'i32', [3, 70], 4);
+  numbers.data.set([2 ** 31 - 1, -(2 ** 31), -7, 7, -7, 0, -(2 ** 31)]);
+  others.data.set([1, -1, 2, -2, 0, 0, -(2 ** 31)]);
+  const graph = new GraphCase();
+  const { g } = graph;
+  const [a, b] = [graph.input('a', numbers), graph.input('b', others)];
+  const integerOps = ['add', 'subtract', 'multiply', 'divide', 'maximum', 'minimum'];
+  for (const op of integerOps) g.output(op, g.op(op, [a, b]));
+  const [less, equal] = ['LT', 'EQ'].map((direction) => g.op('compare', [a, b], { direction }));
+  g.output('and', g.op('and', [g.op('not', [less!]), g.op('compare', [a, a], { direction: 'LE' })]));
+  g.output('or', g.op('or', [less!, equal!]));
+  await expectSameBits(graph, [...integerOps, 'and', 'or', 'not']);
+});
+
 /** Granularity of the scales of activations [B, T, K] and weights [N, K], as the recipes have them. */
 const granularities = {
   block: { lhs: [1, 1, 128], rhs: [128, 128], scale: 'f32', rounding: 'pow2_up' },
@@ -108,6 +160,51 @@ describe('dynamic_quantize', () => {
   });
 });
 
+describe('amax, compute_scale, quantize and dequantize', () => {
+  test.each([
+    ['128×128 blocks of a weight', [200, 300], [128, 128]],
+    ['rows', [2, 5, 300], [1, 1, 0]],
+    ['blocks of rows', [2, 5, 300], [1, 1, 128]],
+    ['small blocks', [7, 33], [1, 4]],
+    ['columns', [70, 33], [0, 1]],
+    ['a tensor', [3, 70, 40], [0, 0, 0]],
+    ['all rows of a sequence', [3, 7, 40], [1, 0, 0]],
+    ['a vector', [300], [0]],
+    ['no rows', [0, 40], [0, 0]],
+    ['no columns', [3, 0], [1, 0]],
+  ] as const)('%s', async (_, shape, block) => {
+    const random = randomSource(15);
+    for (const [dtype, to] of [
+      ['f32', 'f8e4m3fn'],
+      ['bf16', 'f8e5m2'],
+    ] as const) {
+      const graph = new GraphCase();
+      const { g } = graph;
+      const values = randomTensor(random, 'f32', shape);
+      values.data.set([0, 0, 3e38, 1e-40].slice(0, values.data.length));
+      const x = g.convert(graph.input('x', values), dtype);
+      const amax = g.op('amax', [x], { block });
+      g.output('amax', amax);
+      for (const rounding of ['none', 'pow2_up', 'pow2_nearest']) {
+        for (const scaleType of rounding === 'none' ? (['f32'] as const) : (['f32', 'f8e8m0fnu'] as const)) {
+          const scale = g.op('compute_scale', [amax], { max: 448, rounding, to: scaleType });
+          const q = g.op('quantize', [x, scale], { to, block });
+          g.output(
+            `${rounding}_${scaleType}_unsaturated`,
+            g.op('quantize', [x, scale], { to, block, saturate: false }),
+          );
+          g.output(`${rounding}_${scaleType}_codes`, q);
+          for (const back of ['f32', 'bf16']) {
+            const restored = g.op('dequantize', [q, scale], { to: back, block });
+            g.output(`${rounding}_${scaleType}_${back}`, restored);
+          }
+        }
+      }
+      await expectSameBits(graph, ['amax', 'compute_scale', 'quantize', 'dequantize']);
+    }
+  });
+});
+
 test.each(['f32', 'f8e8m0fnu'] as const)(
   'dynamic_quantize of empty rows: %s scales, in used memory',
   async (scale_dtype) => {
@@ -151,6 +248,36 @@ describe('attention', () => {
           : [];
       g.output('y', g.op('attention', [q, k, v, position, ...scales], { scale: d ** -0.5, window, probs }));
       await expectSameBits(graph, ['attention']);
+    }
+  });
+});
+
+describe('packed sequences', () => {
+  test.each(['f32', 'bf16'] as const)('attention of %s, positions by token', async (dtype) => {
+    const random = randomSource(12);
+    for (const { b, t, window } of [
+      { b: 2, t: 40, window: 0 },
+      { b: 1, t: 300, window: 0 },
+      { b: 2, t: 150, window: 20 },
+    ]) {
+      const graph = new GraphCase();
+      const { g } = graph;
+      // Sequences of random lengths, one after the other.
+      const starts = Int32Array.from({ length: b * t }, () => 0);
+      for (let i = 0; i < b * t; i++) starts[i] = i % t === 0 || random() < 0.03 ? i % t : starts[i - 1]!;
+      const places = starts.map((first, i) => (i % t) - first);
+      const firstKey = graph.input('first_key', { type: { dtype: 'i32', shape: [b, t] }, data: starts });
+      const at = graph.input('places', { type: { dtype: 'i32', shape: [b, t] }, data: places });
+      const table = (name: string) => graph.parameter(name, randomTensor(random, 'f32', [t, 8]));
+      const [cos, sin] = [table('cos'), table('sin')];
+      const x = (name: string, heads: number) => graph.input(name, randomTensor(random, 'f32', [b, t, heads, 16]));
+      const rotated = (name: string, heads: number) => g.convert(g.op('rope', [x(name, heads), cos, sin, at]), dtype);
+      const v = g.convert(x('v', 2), dtype);
+      const zero = graph.input('zero', { type: { dtype: 'i32', shape: [b] }, data: new Int32Array(b) });
+      const operands = [rotated('q', 6), rotated('k', 2), v, zero, undefined, undefined, firstKey];
+      const attributes = { scale: 0.25, window, probs: dtype };
+      g.output('y', g.apply(coreOps.latest('core', 'attention'), operands, attributes)[0]!);
+      await expectSameBits(graph, ['attention', 'rope']);
     }
   });
 });

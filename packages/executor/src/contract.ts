@@ -68,6 +68,17 @@ export interface Bindings {
   readonly outputs: Readonly<Record<string, DeviceBuffer>>;
 }
 
+/** Memory that a program takes at given sizes, besides its inputs, states and outputs. In bytes. */
+export interface Footprint {
+  /** Intermediates and scratch. Programs run one at a time: those of an executor share it, the largest counts. */
+  readonly workspace: number;
+  /**
+   * The forms in which each of its parameters is kept, by parameter and by the form's name; what two programs read in the same
+   * form is kept once. The form `bytes` is what was uploaded.
+   */
+  readonly parameterForms: ReadonlyMap<string, ReadonlyMap<string, number>>;
+}
+
 /** Names one submission. */
 export interface Fence {
   readonly id: number;
@@ -96,6 +107,11 @@ export interface Executor extends AsyncDisposable {
    * which it is read when it arrives, and keep no other. An executor that has nothing to prepare leaves this out.
    */
   prepare?(program: Program, parameters: Bindings['parameters'], signal?: AbortSignal): Promise<void>;
+  /**
+   * What running the program at these sizes will take; nothing is allocated. Of an executor without it the slots of the
+   * memory plan are assumed, and parameters as they are.
+   */
+  footprint?(program: Program, symbols: DimBindings): Footprint;
   /** Zero-filled memory. @throws QuaverError `executor-out-of-memory` */
   allocate(byteLength: number, usage: BufferUsage): DeviceBuffer;
   upload(buffer: DeviceBuffer, bytes: Uint8Array): Promise<void>;

@@ -11,6 +11,7 @@ export type {
   ExecutorOptions,
   ExecutorPlugin,
   Fence,
+  Footprint,
   NodeView,
   ProfileEvent,
   Program,
@@ -18,6 +19,7 @@ export type {
 } from './contract.ts';
 export { chooseDevice } from './device.ts';
 export { TurnClock } from './event-loop.ts';
+export { type PlannedCall, type SessionFootprint, sessionFootprint } from './footprint.ts';
 export { checkUpload, hostBytes } from './host-memory.ts';
 export { nodeError } from './node-error.ts';
 export { nullPlugin } from './null-executor.ts';

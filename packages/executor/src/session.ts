@@ -10,24 +10,20 @@ import {
   coreOps,
   type DimBindings,
   evaluateDim,
-  findFunction,
   type GraphFunction,
   type HostTensor,
-  legalizeFunction,
   type Module,
   type OpRegistry,
-  planMemory,
-  type Update,
-  updatedNames,
   type Value,
   viewHostArray,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { abortedError, throwIfAborted, untilAborted } from './abort.ts';
-import { type Assignment, assign, supportOf } from './assignment.ts';
+import { type Assignment, assign } from './assignment.ts';
 import { CallBuffers } from './call-buffers.ts';
 import { checkInputs } from './call-inputs.ts';
 import type { Bindings, DeviceBuffer, Executor, Program } from './contract.ts';
+import { legalizedFunction, parametersOf, statesOf } from './session-functions.ts';
 import { SessionState } from './session-state.ts';
 
 export interface SessionProgress {
@@ -401,15 +397,7 @@ export class Session implements AsyncDisposable {
 
   async #compile(name: string, registry: OpRegistry, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal);
-    const source = findFunction(this.module, name);
-    if (!source) {
-      throw new QuaverError('session-function-unknown', `module '${this.module.name}' has no function '${name}'`, {
-        hint: `It has: ${this.module.functions.map((fn) => fn.name).join(', ')}.`,
-        where: { function: name },
-      });
-    }
-    const legal = legalizeFunction(source, (node) => supportOf(this.executor, node), registry);
-    const fn = planMemory(legal);
+    const { legal, fn } = legalizedFunction(this.module, name, this.executor, registry);
     const program = await this.executor.compile(fn, signal);
     this.#compiled.set(name, { fn, program, assignments: assign(legal, this.executor) });
   }
@@ -477,20 +465,6 @@ function withBuffers<T>(
   work: (states: Readonly<Record<string, DeviceBuffer>>) => Promise<T>,
 ): Promise<T> {
   return statesOf(fn).size > 0 && state ? state.use(work) : work({});
-}
-
-/** The state variables that a function reads or sets; it may set one without reading it. */
-function statesOf(fn: GraphFunction): ReadonlySet<string> {
-  return namesOf(fn, fn.states, 'state');
-}
-
-/** The parameters that a function reads or sets. */
-function parametersOf(fn: GraphFunction): ReadonlySet<string> {
-  return namesOf(fn, fn.parameters, 'parameter');
-}
-
-function namesOf(fn: GraphFunction, read: readonly Value[], target: Update['target']): ReadonlySet<string> {
-  return new Set([...read.map(({ ref }) => ref!), ...updatedNames(fn, target)]);
 }
 
 function stateLacks(fn: GraphFunction, name: string): QuaverError {

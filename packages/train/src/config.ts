@@ -2,6 +2,8 @@
 import { describeIssues, rematPolicies } from '@quaver/compiler';
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
+import { schedule } from './schedule.ts';
+import { knownFields } from './trainer/known-fields.ts';
 import { optimizerSchema } from './trainer/optimizer-config.ts';
 
 const count = z.int().min(1);
@@ -83,7 +85,10 @@ const configSchema = z.strictObject({
   seed: z.int().min(0).default(0),
   /** Steps between evaluations and how many validation batches each takes (all by default); the last step is evaluated always. */
   evaluate: z.strictObject({ every: count, batches: count.optional() }).optional(),
-  /** Steps between checkpoints; the last step has one always. */
+  /**
+   * Steps between checkpoints; the last step has one always. The best are chosen among those whose step was evaluated: let `every` be
+   * a multiple of `evaluate.every`.
+   */
   checkpoint: z
     .strictObject({ every: count, keep_last: count.default(2), keep_best: z.int().min(0).default(1) })
     .default({ every: 500, keep_last: 2, keep_best: 1 }),
@@ -103,19 +108,54 @@ export type GeneratedDataConfig = z.infer<typeof generatedSchema>;
  * @throws QuaverError `train-config-invalid`, naming the path of every wrong field and what it may be
  */
 export function parseTrainConfig(source: unknown): TrainConfig {
-  const parsed = configSchema.safeParse(source);
-  if (!parsed.success) throw invalid(describeIssues(parsed.error, 'config'));
-  const config = parsed.data;
-  const conflicts: string[] = [];
-  const held = 'files' in config.data ? config.data.validation : config.data.generate.validation;
-  if (config.evaluate && held === undefined) conflicts.push('evaluate: there is no data.validation');
-  if (config.early_stop && !config.evaluate) conflicts.push('early_stop: it needs evaluate');
+  const schema = schemaFor(source);
+  const parsed = schema.safeParse(source);
+  if (!parsed.success)
+    throw invalid(describeIssues(parsed.error, 'config'), fieldsInstead(schema, parsed.error, source));
+  const conflicts = conflictsOf(parsed.data);
   if (conflicts.length > 0) throw invalid(conflicts);
-  return config;
+  return parsed.data;
 }
 
-function invalid(problems: readonly string[]): QuaverError {
-  return new QuaverError('train-config-invalid', `the configuration is not valid: ${problems.join('; ')}`, {
-    hint: 'See docs/training.md for the fields and their values.',
-  });
+/** Data that is generated is told by its field, so that what is wrong with it is not told of files, and the other way round. */
+function schemaFor(source: unknown) {
+  const data = (source as { readonly data?: unknown } | null)?.data;
+  const isGenerated = typeof data === 'object' && data !== null && 'generate' in data;
+  return configSchema.extend({ data: isGenerated ? generatedSchema : filesSchema });
+}
+
+/** The fields that may stand where one is that may not. */
+function fieldsInstead(schema: z.ZodType, { issues }: z.ZodError, source: unknown): string | undefined {
+  const unknown = issues.find(({ code }) => code === 'unrecognized_keys');
+  if (!unknown) return undefined;
+  const fields = knownFields(schema, unknown.path, source);
+  return fields.length === 0 ? undefined : `Fields of ${unknown.path.join('.') || 'config'}: ${fields.join(', ')}.`;
+}
+
+/** What cannot be together, though each part alone can. */
+function conflictsOf(config: TrainConfig): string[] {
+  const conflicts: string[] = [];
+  const held = 'files' in config.data ? config.data.validation : config.data.generate.validation;
+  if (config.evaluate && held === undefined) {
+    const field = 'files' in config.data ? 'data.validation' : 'data.generate.validation';
+    conflicts.push(`evaluate: there is no ${field}`);
+  }
+  if (config.early_stop && !config.evaluate) conflicts.push('early_stop: it needs evaluate');
+  const { cooldown, ...rest } = config.schedule;
+  if (cooldown !== undefined && rest.decay !== 'wsd')
+    conflicts.push('schedule.cooldown: it goes with the decay wsd only');
+  try {
+    schedule({ ...rest, steps: config.steps, ...(cooldown === undefined ? {} : { cooldown }) });
+  } catch (error) {
+    if (!(error instanceof QuaverError)) throw error;
+    conflicts.push(`schedule.${error.message}`);
+  }
+  return conflicts;
+}
+
+function invalid(
+  problems: readonly string[],
+  hint = 'See docs/training.md for the fields and their values.',
+): QuaverError {
+  return new QuaverError('train-config-invalid', `the configuration is not valid: ${problems.join('; ')}`, { hint });
 }

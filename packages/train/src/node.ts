@@ -16,5 +16,6 @@ export { type OpenDatasetOptions, openDataset } from './data/node/open-dataset.t
 export { type RunRecords, readRun } from './metrics/read-run.ts';
 export { openRunWriter, type RunWriter, type RunWriterOptions } from './metrics/run-writer.ts';
 export { writeComparison, writeRunReport } from './report/write-report.ts';
+export { readRunConfig } from './trainer/run-folder.ts';
 export type { TrainEvent, TrainRunOptions, TrainRunResult } from './trainer/run-types.ts';
-export { readRunConfig, trainRun } from './trainer/train-run.ts';
+export { trainRun } from './trainer/train-run.ts';

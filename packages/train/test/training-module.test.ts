@@ -26,7 +26,7 @@ class Run implements AsyncDisposable {
     this.module = module;
     this.session = session;
     this.#executor = executor;
-    this.state = session.createState({}, ['backward', 'update']);
+    this.state = session.createState({}, ['backward', 'update', 'discard']);
   }
 
   static async open(recipe: string, executor: Executor, options: Partial<TrainingModuleOptions> = {}): Promise<Run> {

@@ -1,36 +1,66 @@
-import { exportHfFp8 } from '@quaver/sdk/node';
-import { Command } from 'commander';
+import { exportHfBf16, exportHfFp8, isCompiled, type Module } from '@quaver/sdk/node';
+import { Command, Option } from 'commander';
 import { openModel } from '../model-file.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
 
 interface ExportFlags extends OutputFlags {
   readonly output: string;
+  readonly format?: 'hf-fp8' | 'hf-bf16';
 }
 
 export function exportCommand(environment: Environment): Command {
   const command = new Command('export')
-    .description(
-      'Write a compiled model as a folder in the Hugging Face FP8 block layout, which vLLM and transformers read.',
+    .description('Write a model as a Hugging Face folder, in FP8 blocks or in BF16, which vLLM and transformers read.')
+    .argument('<model>', 'a .qvr file: imported, trained, or compiled with fp8-block or fp8-block-f32')
+    .addOption(
+      new Option(
+        '--format <format>',
+        'hf-fp8: E4M3 weights with block scales; hf-bf16: of an imported or trained model (default: hf-fp8)',
+      ).choices(['hf-fp8', 'hf-bf16']),
     )
-    .argument('<model>', 'a .qvr file compiled with fp8-block or fp8-block-f32')
     .requiredOption('-o, --output <folder>', 'the folder to make');
   return withOutputFlags(command)
-    .addHelpText('after', '\nExamples:\n  quaver export model.fp8.qvr -o model-fp8/\n  vllm serve ./model-fp8')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  quaver export model.fp8.qvr -o model-fp8/
+  quaver export runs/a/model.qvr --format hf-bf16 -o model-bf16/
+  vllm serve ./model-fp8
+
+A model that is not compiled is compiled with fp8-block in memory for hf-fp8. For hf-bf16 it must not be compiled: its weights
+are rounded once, to nearest even, from what was imported or trained.`,
+    )
     .action((model: string, flags: ExportFlags) => exportModel(new Run(environment, flags), model, flags));
 }
 
-async function exportModel(run: Run, file: string, { output }: ExportFlags): Promise<void> {
+async function exportModel(run: Run, file: string, { output, format = 'hf-fp8' }: ExportFlags): Promise<void> {
   await using module = await openModel(run, file);
-  const { fp8Weights, requantizedWeights, otherTensors } = await exportHfFp8(module, output, {
-    signal: run.signal,
-    onProgress: (done, total) => run.progress.update('Exporting', done, total),
-  });
+  if (format === 'hf-bf16') await exportBf16(run, module, output);
+  else await exportFp8(run, module, file, output);
+}
+
+async function exportBf16(run: Run, module: Module, output: string): Promise<void> {
+  const { tensors, rounded } = await exportHfBf16(module, output, progressOf(run));
   run.result(
-    { path: output, fp8_weights: fp8Weights, requantized_weights: requantizedWeights, other_tensors: otherTensors },
-    () =>
-      `${output}: ${fp8Weights} weights in FP8, ${otherTensors} other tensors` +
-      (requantizedWeights > 0
-        ? `; ${requantizedWeights} of the FP8 ones are BF16 in ${file}, and were quantized because serving engines fuse them with FP8 ones`
-        : ''),
+    { path: output, format: 'hf-bf16', tensors, rounded_tensors: rounded },
+    () => `${output}: ${tensors} tensors in BF16${rounded > 0 ? `, ${rounded} of them rounded to it` : ''}`,
   );
+}
+
+async function exportFp8(run: Run, module: Module, file: string, output: string): Promise<void> {
+  const { fp8Weights, requantizedWeights, otherTensors } = await exportHfFp8(module, output, progressOf(run));
+  const counts = { fp8_weights: fp8Weights, requantized_weights: requantizedWeights, other_tensors: otherTensors };
+  run.result({ path: output, format: 'hf-fp8', ...counts }, () => {
+    const kept = isCompiled(module) ? `are BF16 in ${file}` : 'stay BF16 in fp8-block';
+    const requantized = `; ${requantizedWeights} of the FP8 ones ${kept}, and were quantized because serving engines fuse them with FP8 ones`;
+    return `${output}: ${fp8Weights} weights in FP8, ${otherTensors} other tensors${requantizedWeights > 0 ? requantized : ''}`;
+  });
+}
+
+function progressOf(run: Run) {
+  return {
+    signal: run.signal,
+    onProgress: (done: number, total: number) => run.progress.update('Exporting', done, total),
+  };
 }

@@ -7,7 +7,7 @@ import { readRecipe } from '../model-flags.ts';
 import { UsageError } from '../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
 import { formatDuration } from '../terminal/units.ts';
-import { fromFlags, readConfigFile } from '../train-config.ts';
+import { fromFlags, readConfigFile, withLength } from '../train-config.ts';
 import { fraction, nonNegativeInteger, positiveInteger, positiveNumber } from '../values.ts';
 
 export interface TrainFlags extends OutputFlags {
@@ -73,6 +73,7 @@ TensorBoard, checkpoints/, report.html and, in the end, model.qvr.`,
 
 async function train(run: Run, flags: TrainFlags): Promise<void> {
   const { config, folder } = await chooseRun(flags);
+  let savedAt: number | undefined;
   const result = await trainModel({
     config,
     folder,
@@ -80,7 +81,15 @@ async function train(run: Run, flags: TrainFlags): Promise<void> {
     executor: flags.executor,
     signal: run.signal,
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
-    onEvent: (event) => showEvent(run, event),
+    onEvent: (event) => {
+      if (event.phase === 'checkpoint' && event.folder !== undefined) savedAt = event.step;
+      showEvent(run, event);
+    },
+  }).catch((error) => {
+    if (run.signal.aborted && savedAt !== undefined) {
+      run.note(`Stopped after step ${savedAt}; to go on: quaver train --resume ${folder}`);
+    }
+    throw error;
   });
   run.result({ ...result, folder }, () => {
     const losses = [
@@ -99,13 +108,23 @@ async function train(run: Run, flags: TrainFlags): Promise<void> {
   });
 }
 
+/** What a run is started with, and goes on with. */
+const startFlags = [
+  ...(['config', 'model', 'data', 'validation', 'validationFraction', 'recipe', 'steps', 'rows', 'length'] as const),
+  ...(['accumulate', 'lr', 'seed', 'remat', 'out'] as const),
+] satisfies (keyof TrainFlags)[];
+
+function flagName(option: string): string {
+  return `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
 /** What to train, and where. */
 async function chooseRun(flags: TrainFlags): Promise<{ readonly config: TrainConfig; readonly folder: string }> {
   if (flags.resume !== undefined) {
-    const others = ['config', 'model', 'data', 'recipe', 'steps', 'out'].filter((name) => name in flags);
+    const others = startFlags.filter((name) => flags[name] !== undefined).map(flagName);
     if (others.length > 0) {
       throw new UsageError(
-        `--resume goes on as the run was started; it does not go with --${others.join(', --')}`,
+        `--resume goes on as the run was started; it does not go with ${others.join(', ')}`,
         'Start a new run to change it.',
       );
     }
@@ -113,7 +132,8 @@ async function chooseRun(flags: TrainFlags): Promise<{ readonly config: TrainCon
   }
   const given = flags.config === undefined ? {} : await readConfigFile(flags.config);
   const recipe = flags.recipe === undefined ? undefined : await readRecipe(flags.recipe);
-  const config = parseTrainConfig(fromFlags(given, flags, recipe));
+  const source = fromFlags(given, flags, recipe);
+  const config = parseTrainConfig(flags.config === undefined ? await withLength(source) : source);
   const folder =
     flags.out ?? (flags.config === undefined ? undefined : path.join('runs', path.parse(flags.config).name));
   if (folder === undefined) throw new UsageError('--out is missing', 'Name the folder that the run shall write.');
@@ -126,8 +146,9 @@ function showEvent(run: Run, event: TrainEvent): void {
   else if (event.phase === 'step') {
     const { record, steps, secondsLeft } = event;
     const { step, loss, grad_norm: norm, tokens_per_s: speed } = record;
-    const label = `loss ${text(loss)}, |g| ${norm.toPrecision(3)}, ${speed.toFixed(0)} tokens/s, ${formatDuration(1000 * secondsLeft)} left`;
-    run.progress.update(label, step, steps);
+    const numbers = `step ${step} of ${steps}, loss ${text(loss)}, gradient norm ${norm.toPrecision(3)}`;
+    const speeds = `${speed.toFixed(0)} tokens/s, ${formatDuration(1000 * secondsLeft)} left`;
+    run.progress.update('Training', step, steps, `${numbers}, ${speeds}`);
   } else if (event.phase === 'evaluate' && event.loss !== undefined) {
     run.note(`step ${event.step}: validation loss ${text(event.loss)}`);
   } else if (event.phase === 'checkpoint' && event.folder !== undefined) {

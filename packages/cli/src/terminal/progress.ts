@@ -3,8 +3,8 @@ import type { Output } from './style.ts';
 
 /** Where long work says how far it is. */
 export interface Progress {
-  /** `done` of `total` (undefined: not known) of the work called `label`; a new label begins new work. */
-  update(label: string, done: number, total?: number): void;
+  /** `done` of `total` (undefined: not known) of the work called `label`; a new label begins new work. `detail` may change. */
+  update(label: string, done: number, total?: number, detail?: string): void;
   /** Takes the display away before something else is written. */
   clear(): void;
 }
@@ -21,13 +21,13 @@ export class BarProgress implements Progress {
     this.#stream = stream;
   }
 
-  update(label: string, done: number, total?: number): void {
+  update(label: string, done: number, total?: number, detail = ''): void {
     if (label !== this.#label) this.clear();
     this.#label = label;
     if (!this.#bar) {
       this.#bar = new SingleBar({
         stream: this.#stream,
-        format: '{label} {bar} {percentage} %',
+        format: '{label} {bar} {percentage} % {detail}',
         barCompleteChar: '█',
         barIncompleteChar: '░',
         barsize: 28,
@@ -36,10 +36,10 @@ export class BarProgress implements Progress {
         gracefulExit: false,
         hideCursor: null,
       });
-      this.#bar.start(total ?? 0, done, { label });
+      this.#bar.start(total ?? 0, done, { label, detail });
     }
     if (total !== undefined) this.#bar.setTotal(total);
-    this.#bar.update(done);
+    this.#bar.update(done, { detail });
   }
 
   clear(): void {
@@ -65,7 +65,7 @@ export class LineProgress implements Progress {
     this.#now = now;
   }
 
-  update(label: string, done: number, total?: number): void {
+  update(label: string, done: number, total?: number, detail = ''): void {
     const now = this.#now();
     if (label !== this.#label) {
       this.#label = label;
@@ -74,7 +74,7 @@ export class LineProgress implements Progress {
     if (now < this.#next) return;
     this.#next = now + nextLineMs;
     const share = total ? ` ${Math.floor((100 * done) / total)} %` : ' …';
-    this.#stream.write(`${label}${share}\n`);
+    this.#stream.write(`${label}${share}${detail === '' ? '' : `: ${detail}`}\n`);
   }
 
   clear(): void {

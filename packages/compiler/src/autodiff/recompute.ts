@@ -21,7 +21,7 @@ const kept: Readonly<Record<RematPolicy, (node: Node) => boolean>> = {
 };
 
 /** @throws QuaverError `autodiff-remat` */
-export function checkRematPolicy(policy: string): void {
+function checkRematPolicy(policy: string): void {
   if (Object.hasOwn(kept, policy)) return;
   throw new QuaverError('autodiff-remat', `there is no rematerialization policy '${policy}'`, {
     hint: `Policies are ${rematPolicies.join(', ')}.`,

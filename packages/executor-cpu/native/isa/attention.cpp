@@ -19,9 +19,8 @@ class CanonicalAttention {
         plan_(plan),
         unit_(unit),
         scratch_(scratch),
-        first_(visible_keys(x, unit.start, unit.first_step)),
-        last_(visible_keys(x, unit.start, unit.first_step + unit.steps - 1)),
-        from_(first_.from / kPromote * kPromote) {}
+        keys_(x, unit),
+        from_(keys_.from / kPromote * kPromote) {}
 
   void run() {
     score();
@@ -35,8 +34,8 @@ class CanonicalAttention {
   const AttentionPlan& plan_;
   const AttentionUnit unit_;
   float* const scratch_;
-  /** Keys of the first and of the last token, and the block of 128 positions where the scores begin. */
-  const Visible first_, last_;
+  const UnitKeys keys_;
+  /** The block of 128 positions where the scores begin. */
   const uint32_t from_;
 
   float* tile() const { return scratch_ + plan_.tile(); }
@@ -55,8 +54,8 @@ class CanonicalAttention {
     float* queries = scratch_ + plan_.queries();
     const bool moderate = decode_queries(x_, unit_, queries, plan_.d_padded) && is_moderate(x_.scale);
     const CacheView keys = cache_view(x_, unit_, x_.k, x_.k_scales);
-    for (uint32_t key = from_; key < last_.to; key += kDotWidth) {
-      decode_keys(keys, key, min(kDotWidth, last_.to - key), moderate, x_.scale, tile(), factors());
+    for (uint32_t key = from_; key < keys_.to; key += kDotWidth) {
+      decode_keys(keys, key, min(kDotWidth, keys_.to - key), moderate, x_.scale, tile(), factors());
       for (uint32_t d = 0; d < x_.d; d += kPromote) {
         const bool is_last = x_.d - d <= kPromote;
         dot_columns(is_fused(),
@@ -69,8 +68,8 @@ class CanonicalAttention {
 
   /** Scores of one row into probabilities, in place; those of keys that other rows see alone become 0. */
   void probabilities(uint32_t row) {
-    const Visible keys = visible_keys(x_, unit_.start, unit_.first_step + row / unit_.heads);
-    const uint32_t end = last_.to;
+    const Visible keys = keys_.of_step[row / unit_.heads];
+    const uint32_t end = keys_.to;
     if (keys.from >= keys.to) {
       if (from_ < end) __builtin_memset(scores(row, from_), 0, (end - from_) * sizeof(float));
       return;
@@ -89,8 +88,8 @@ class CanonicalAttention {
   /** sums[row][d] = Σ p · v, a fresh accumulator for every 128 key positions. */
   void weigh_values() {
     __builtin_memset(sums(0), 0, size_t{unit_.rows()} * plan_.d_padded * sizeof(float));
-    for (uint32_t block = from_; block < last_.to; block += kPromote) {
-      const uint32_t begin = max(block, first_.from), end = min(block + kPromote, last_.to);
+    for (uint32_t block = from_; block < keys_.to; block += kPromote) {
+      const uint32_t begin = max(block, keys_.from), end = min(block + kPromote, keys_.to);
       for (uint32_t key = begin; key < end; key += plan_.value_keys) {
         const uint32_t next = min(key + plan_.value_keys, end);
         weigh(key, next - key, key > begin, next == end);
@@ -124,7 +123,7 @@ class CanonicalAttention {
     if (decoded.finite) return dot_columns(is_weighing_fused(), dot(0, first, count), rows, columns);
     // 0 times Inf or NaN would leak from keys that a row must not see, so each row stops at its own.
     for (uint32_t row = 0; row < rows; row++) {
-      const Visible keys = visible_keys(x_, unit_.start, unit_.first_step + row / unit_.heads);
+      const Visible keys = keys_.of_step[row / unit_.heads];
       const uint32_t from = min(max(keys.from, first), first + count), to = min(keys.to, first + count);
       dot_columns(is_weighing_fused(), dot(row, from, from < to ? to - from : 0), 1, columns);
     }

@@ -25,6 +25,7 @@ constexpr uint32_t kDotWidth = kDotVectors * kLanes;
 /** out[r, c] = ([out[r, c]] + Σ_k a[r, k] · b[k, c]) [· factors[c]]: what is in brackets is optional. The sum over k
  * begins with +0, or with `begun` where it is the rest of one. */
 struct Dot {
+  /** a[r, k] is a[r · a_stride + k], or with `ByColumns` a[k · a_stride + r]. */
   const float* a;
   size_t a_stride;
   const float* b;
@@ -40,9 +41,9 @@ struct Dot {
   const float* begun;
 };
 
-template <uint32_t Rows, uint32_t Vectors, bool Fused>
+template <uint32_t Rows, uint32_t Vectors, bool Fused, bool ByColumns>
 __attribute__((noinline)) void dot_rows_of(const Dot& dot, uint32_t row) {
-  const float* a = dot.a + row * dot.a_stride;
+  const float* a = dot.a + (ByColumns ? row : row * dot.a_stride);
   const float* b = dot.b;
   f32v acc[Rows][Vectors] = {};
   if (dot.begun) {
@@ -60,7 +61,7 @@ __attribute__((noinline)) void dot_rows_of(const Dot& dot, uint32_t row) {
     for (uint32_t v = 0; v < Vectors; v++) columns[v] = load<f32v>(b + v * kLanes);
     QUAVER_UNROLL
     for (uint32_t r = 0; r < Rows; r++) {
-      const f32v x = splat(a[r * dot.a_stride + k]);
+      const f32v x = splat(ByColumns ? a[k * dot.a_stride + r] : a[r * dot.a_stride + k]);
       QUAVER_UNROLL
       for (uint32_t v = 0; v < Vectors; v++)
         acc[r][v] = Fused ? fused_multiply_add(x, columns[v], acc[r][v]) : multiply_add(x, columns[v], acc[r][v]);
@@ -80,24 +81,24 @@ __attribute__((noinline)) void dot_rows_of(const Dot& dot, uint32_t row) {
 }
 
 /** The dot products of `rows` rows, in groups of nearly equal size. */
-template <uint32_t Vectors, bool Fused>
+template <uint32_t Vectors, bool Fused, bool ByColumns>
 QUAVER_INLINE void dot_all_rows(const Dot& dot, uint32_t rows) {
   for (uint32_t row = 0, groups = ceil_div(rows, kDotRows); row < rows; groups--) {
     const uint32_t count = ceil_div(rows - row, groups);
     switch (count) {
-      case 1: dot_rows_of<1, Vectors, Fused>(dot, row); break;
-      case 2: dot_rows_of<2, Vectors, Fused>(dot, row); break;
-      case 3: dot_rows_of<3, Vectors, Fused>(dot, row); break;
-      case 4: dot_rows_of<4, Vectors, Fused>(dot, row); break;
-      case 5: dot_rows_of<5, Vectors, Fused>(dot, row); break;
-      default: dot_rows_of<6, Vectors, Fused>(dot, row); break;
+      case 1: dot_rows_of<1, Vectors, Fused, ByColumns>(dot, row); break;
+      case 2: dot_rows_of<2, Vectors, Fused, ByColumns>(dot, row); break;
+      case 3: dot_rows_of<3, Vectors, Fused, ByColumns>(dot, row); break;
+      case 4: dot_rows_of<4, Vectors, Fused, ByColumns>(dot, row); break;
+      case 5: dot_rows_of<5, Vectors, Fused, ByColumns>(dot, row); break;
+      default: dot_rows_of<6, Vectors, Fused, ByColumns>(dot, row); break;
     }
     row += count;
   }
 }
 
 /** The same for `columns` columns, a multiple of kLanes. `fused`: where products are exact, or bits do not matter. */
-template <bool Fused>
+template <bool Fused, bool ByColumns = false>
 QUAVER_INLINE void dot_columns(Dot dot, uint32_t rows, uint32_t columns) {
   const auto skip = [&](uint32_t count) {
     dot.b += count;
@@ -106,17 +107,22 @@ QUAVER_INLINE void dot_columns(Dot dot, uint32_t rows, uint32_t columns) {
     columns -= count;
   };
   while (columns >= kDotWidth) {
-    dot_all_rows<kDotVectors, Fused>(dot, rows);
+    dot_all_rows<kDotVectors, Fused, ByColumns>(dot, rows);
     skip(kDotWidth);
   }
   while (columns > 0) {
-    dot_all_rows<1, Fused>(dot, rows);
+    dot_all_rows<1, Fused, ByColumns>(dot, rows);
     skip(kLanes);
   }
 }
 QUAVER_INLINE void dot_columns(bool fused, const Dot& dot, uint32_t rows, uint32_t columns) {
   if (fused) return dot_columns<kHasFusedMultiplyAdd>(dot, rows, columns);
   dot_columns<false>(dot, rows, columns);
+}
+/** The same with `a` by columns. */
+QUAVER_INLINE void dot_columns_of_transposed(bool fused, const Dot& dot, uint32_t rows, uint32_t columns) {
+  if (fused) return dot_columns<kHasFusedMultiplyAdd, true>(dot, rows, columns);
+  dot_columns<false, true>(dot, rows, columns);
 }
 
 }  // namespace quaver::QUAVER_ISA

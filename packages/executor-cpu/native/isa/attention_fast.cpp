@@ -14,6 +14,7 @@ class FastAttention {
       : x_(x),
         plan_(plan),
         unit_(unit),
+        keys_(x, unit),
         factors_(scratch),
         queries_(factors_ + kPromote),
         sums_(queries_ + size_t{plan.max_rows()} * plan.d_padded),
@@ -30,9 +31,8 @@ class FastAttention {
       totals_[row] = 0;
     }
     const bool moderate = decode_queries(x_, unit_, queries_, plan_.d_padded) && is_moderate(x_.scale);
-    const uint32_t end = visible_keys(x_, unit_.start, unit_.first_step + unit_.steps - 1).to;
-    for (uint32_t key = visible_keys(x_, unit_.start, unit_.first_step).from; key < end; key += kPromote) {
-      const uint32_t count = min(kPromote, end - key);
+    for (uint32_t key = keys_.from; key < keys_.to; key += kPromote) {
+      const uint32_t count = min(kPromote, keys_.to - key);
       score(key, count, moderate);
       for (uint32_t row = 0; row < rows; row++) exponentiate(row, key, count);
       weigh(key, count);
@@ -45,6 +45,7 @@ class FastAttention {
   const Attention& x_;
   const AttentionPlan& plan_;
   const AttentionUnit unit_;
+  const UnitKeys keys_;
   float *const factors_, *const queries_, *const sums_, *const tile_, *const scores_, *const largest_, *const totals_;
 
   void score(uint32_t first, uint32_t count, bool moderate) {
@@ -59,7 +60,7 @@ class FastAttention {
 
   /** Scores of one row into exp(score − largest so far). */
   void exponentiate(uint32_t row, uint32_t first, uint32_t count) {
-    const Visible keys = visible_keys(x_, unit_.start, unit_.first_step + row / unit_.heads);
+    const Visible keys = keys_.of_step[row / unit_.heads];
     float* x = scores_ + row * kPromote;
     for (uint32_t i = 0; i < kPromote; i++)
       if (i >= count || first + i < keys.from || first + i >= keys.to) x[i] = -kInfinity;

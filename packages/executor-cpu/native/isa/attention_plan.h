@@ -13,17 +13,18 @@ constexpr uint32_t kValueTile = 4096;
 /** Keys are scored in whole tiles, and summed in whole sets of 16 partials. */
 constexpr uint32_t kKeyStep = max(kDotWidth, 16);
 
-/** Keys [from, to) that one query row sees; none when from ≥ to. Both grow with the position. */
+/** Keys [from, to) that one query row sees; none when from ≥ to. */
 struct Visible {
   uint32_t from, to;
 };
 
-QUAVER_INLINE Visible visible_keys(const Attention& x, int32_t start, uint32_t step) {
-  const int64_t position = int64_t{start} + step;
+/** What a query at `position` sees that may see no key before `first`. */
+QUAVER_INLINE Visible visible_keys(const Attention& x, int64_t position, int64_t first) {
   const auto clamped = [&](int64_t key) {
     return static_cast<uint32_t>(key < 0 ? 0 : key < int64_t{x.s} ? key : int64_t{x.s});
   };
-  return {x.window > 0 ? clamped(position - x.window + 1) : 0, clamped(position + 1)};
+  const uint32_t from = clamped(first < position ? first : position);
+  return {x.window > 0 ? max(from, clamped(position - x.window + 1)) : from, clamped(position + 1)};
 }
 
 /** A unit: `heads` query heads that share a KV head, `steps` tokens. Query row = token · heads + head. */
@@ -32,6 +33,22 @@ struct AttentionUnit {
   /** Position of the first query of the batch, read once: whoever shares the memory cannot move a unit under way. */
   int32_t start;
   QUAVER_INLINE uint32_t rows() const { return heads * steps; }
+};
+
+/** What the tokens of a unit see, and [from, to) around all of it. Read once, like `start`. */
+struct UnitKeys {
+  Visible of_step[kQueryRows];
+  uint32_t from, to;
+
+  UnitKeys(const Attention& x, const AttentionUnit& unit) : from(x.s), to(0) {
+    const size_t token = size_t{unit.batch} * x.t + unit.first_step;
+    for (uint32_t step = 0; step < unit.steps; step++) {
+      const int64_t first = x.first_key ? __atomic_load_n(x.first_key + token + step, __ATOMIC_RELAXED) : 0;
+      of_step[step] = visible_keys(x, int64_t{unit.start} + unit.first_step + step, first);
+      from = min(from, of_step[step].from);
+      to = max(to, of_step[step].to);
+    }
+  }
 };
 
 struct AttentionPlan {

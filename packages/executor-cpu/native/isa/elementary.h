@@ -48,15 +48,24 @@ QUAVER_INLINE f32v zero_where_exp_vanishes(f32v x, f32v y) {
   return select(x < splat(-87.33654022216796875f), splat(0.0f), y);
 }
 
-/** e^x: NaN stays NaN, x above 88.7228… gives +Inf, x below −87.3365… gives +0. */
+/** e^x: NaN stays NaN, x above 88.7228… gives +Inf, x below −87.3365… gives +0. In place. */
+template <uint32_t N>
+QUAVER_INLINE void exp(f32v (&x)[N]) {
+  ExpParts parts[N];
+  exp_parts<N>(x, parts);
+  QUAVER_UNROLL
+  for (uint32_t i = 0; i < N; i++) {
+    const auto [e_r, n] = parts[i];
+    // 2^n in two factors: n reaches 128, which has no f32 power of its own.
+    const i32v half = n >> 1;
+    const f32v y = e_r * from_bits((half + 127) << 23) * from_bits((n - half + 127) << 23);
+    x[i] = zero_where_exp_vanishes(x[i], select(x[i] > splat(88.72283172607421875f), splat(kInfinity), y));
+  }
+}
 QUAVER_INLINE f32v exp(f32v x) {
-  ExpParts parts[1];
-  exp_parts<1>({x}, parts);
-  const auto [e_r, n] = parts[0];
-  // 2^n in two factors: n reaches 128, which has no f32 power of its own.
-  const i32v half = n >> 1;
-  const f32v y = e_r * from_bits((half + 127) << 23) * from_bits((n - half + 127) << 23);
-  return zero_where_exp_vanishes(x, select(x > splat(88.72283172607421875f), splat(kInfinity), y));
+  f32v one[1] = {x};
+  exp(one);
+  return one[0];
 }
 
 /** The same bits for x ≤ 0 or NaN: n is at least −126 where the result is not 0, so one factor does. In place. */

@@ -20,7 +20,50 @@ QUAVER_INLINE void zip(const float* a, const float* b, float* out, size_t n, Ope
   });
 }
 
-QUAVER_INLINE f32v silu(f32v x) { return x / (1.0f + exp(-x)); }
+/** Vectors that go through exp side by side. */
+template <uint32_t N>
+struct Group {
+  static constexpr uint32_t count = N;
+};
+using Whole = Group<kLanes == 8 ? 2 : 4>;
+
+/** Calls `body(group, i, count)` for groups of vectors from element i on; a group of one has `count` elements. */
+template <class Body>
+QUAVER_INLINE void for_each_group(size_t n, Body body) {
+  size_t i = 0;
+  for (; n - i >= Whole::count * kLanes; i += Whole::count * kLanes) body(Whole{}, i, kLanes);
+  for (; i < n; i += kLanes) body(Group<1>{}, i, n - i < kLanes ? static_cast<uint32_t>(n - i) : kLanes);
+}
+
+/** 1 + e^−x for the vectors of a group. */
+template <uint32_t N>
+QUAVER_INLINE void silu_denominators(const float* x, size_t i, uint32_t count, f32v (&out)[N]) {
+  QUAVER_UNROLL
+  for (uint32_t j = 0; j < N; j++) out[j] = -load_first(x, i + j * kLanes, count);
+  exp(out);
+  QUAVER_UNROLL
+  for (uint32_t j = 0; j < N; j++) out[j] = 1.0f + out[j];
+}
+
+void silu(const float* x, float* out, size_t n) {
+  for_each_group(n, [&](auto group, size_t i, uint32_t count) __attribute__((always_inline)) {
+    f32v denominators[group.count];
+    silu_denominators(x, i, count, denominators);
+    QUAVER_UNROLL
+    for (size_t j = 0, at = i; j < group.count; j++, at += kLanes)
+      store_first(out + at, load_first(x, at, count) / denominators[j], count);
+  });
+}
+
+void swiglu(const float* gate, const float* up, float* out, size_t n) {
+  for_each_group(n, [&](auto group, size_t i, uint32_t count) __attribute__((always_inline)) {
+    f32v denominators[group.count];
+    silu_denominators(gate, i, count, denominators);
+    QUAVER_UNROLL
+    for (size_t j = 0, at = i; j < group.count; j++, at += kLanes)
+      store_first(out + at, load_first(gate, at, count) / denominators[j] * load_first(up, at, count), count);
+  });
+}
 
 }  // namespace
 
@@ -31,7 +74,7 @@ void unary(Unary operation, const float* x, float* out, size_t n) {
     case Unary::exp: return map(x, out, n, [](f32v v) { return exp(v); });
     case Unary::log: return map(x, out, n, [](f32v v) { return log(v); });
     case Unary::sqrt: return map(x, out, n, [](f32v v) { return sqrt(v); });
-    case Unary::silu: return map(x, out, n, [](f32v v) { return silu(v); });
+    case Unary::silu: return silu(x, out, n);
   }
 }
 
@@ -43,8 +86,23 @@ void binary(Binary operation, const float* a, const float* b, float* out, size_t
     case Binary::divide: return zip(a, b, out, n, [](f32v x, f32v y) { return x / y; });
     case Binary::maximum: return zip(a, b, out, n, [](f32v x, f32v y) { return max(x, y); });
     case Binary::minimum: return zip(a, b, out, n, [](f32v x, f32v y) { return min(x, y); });
-    case Binary::swiglu: return zip(a, b, out, n, [](f32v gate, f32v up) { return silu(gate) * up; });
+    case Binary::swiglu: return swiglu(a, b, out, n);
   }
+}
+
+/** With s = 1 / (1 + exp(−gate)): dgate = (dy · up) · (s · (1 + gate · (1 − s))), dup = dy · (gate · s). */
+void swiglu_grad(const float* gate, const float* up, const float* dy, float* dgate, float* dup, size_t n) {
+  for_each_group(n, [&](auto group, size_t i, uint32_t count) __attribute__((always_inline)) {
+    f32v denominators[group.count];
+    silu_denominators(gate, i, count, denominators);
+    QUAVER_UNROLL
+    for (size_t j = 0, at = i; j < group.count; j++, at += kLanes) {
+      const f32v g = load_first(gate, at, count), u = load_first(up, at, count), slope = load_first(dy, at, count);
+      const f32v s = 1.0f / denominators[j];
+      store_first(dgate + at, slope * u * (s * (1.0f + g * (1.0f - s))), count);
+      store_first(dup + at, slope * (g * s), count);
+    }
+  });
 }
 
 /** With x1, x2 the two halves of the rotated part of a head: y1 = x1·cos − x2·sin, y2 = x2·cos + x1·sin. */

@@ -35,6 +35,28 @@ QUAVER_INLINE void load_strided(const Matrix& a, uint32_t row, uint32_t k0, uint
   load_contiguous<F>({F, gathered, 1, count, 0, 1}, 0, 0, count, scale, out);
 }
 
+/**
+ * A block of several rows that are neighbours in memory, as the columns of a matrix are: for every k so many of them as a
+ * cache line has. Row by row, each line would be fetched anew for each of its elements.
+ */
+template <Format F>
+struct Lines {
+  static constexpr uint32_t kBytes = 64, kRows = kBytes / bytes_of(F);
+  alignas(64) uint8_t bytes[kPromote * kBytes];
+
+  QUAVER_INLINE void load(const Matrix& a, uint32_t row, uint32_t rows, uint32_t k0, uint32_t count) {
+    const uint8_t* from = static_cast<const uint8_t*>(a.data) + (row + k0 * a.column_stride) * bytes_of(F);
+    const size_t step = a.column_stride * bytes_of(F);
+    if (rows == kRows)
+      for (uint32_t k = 0; k < count; k++) __builtin_memcpy(bytes + k * kBytes, from + k * step, kBytes);
+    else
+      for (uint32_t k = 0; k < count; k++) __builtin_memcpy(bytes + k * kBytes, from + k * step, rows * bytes_of(F));
+  }
+  QUAVER_INLINE Matrix row(uint32_t i, uint32_t count) const {
+    return {F, bytes + i * bytes_of(F), 1, count, 0, kRows};
+  }
+};
+
 /** BF16 numbers as pairs: the upper half of a word is the smaller k. */
 void store_pairs(const float* values, uint32_t count, uint32_t* words) {
   for (uint32_t i = 0; i < count / 2; i++)
@@ -48,16 +70,26 @@ void stage(const Matrix& a, Format w, void* staged, uint32_t row0, uint32_t row1
   const bool pairs = uses_pairs(F, w);
   for (uint32_t k0 = 0, block = 0; k0 < a.columns; k0 += kPromote, block++) {
     const uint32_t count = min(kPromote, a.columns - k0);
-    for (uint32_t row = row0; row < row1; row++) {
+    const auto put = [&](uint32_t row, auto load_row) __attribute__((always_inline)) {
       float* words = static_cast<float*>(staged) + (size_t{block} * a.rows + row) * staged_words(pairs);
       alignas(64) float values[kPromote];
-      float* to = pairs ? values : words;
-      if (a.column_stride == 1)
-        load_contiguous<F>(a, row, k0, count, scale, to);
-      else
-        load_strided<F>(a, row, k0, count, scale, to);
+      load_row(pairs ? values : words);
       if (pairs) store_pairs(values, round_up(count, 4), reinterpret_cast<uint32_t*>(words));
-    }
+    };
+    if (a.column_stride == 1)
+      for (uint32_t row = row0; row < row1; row++)
+        put(row, [&](float* to) { load_contiguous<F>(a, row, k0, count, scale, to); });
+    else if (a.row_stride != 1)
+      for (uint32_t row = row0; row < row1; row++)
+        put(row, [&](float* to) { load_strided<F>(a, row, k0, count, scale, to); });
+    else
+      for (uint32_t row = row0; row < row1; row += Lines<F>::kRows) {
+        const uint32_t rows = min(Lines<F>::kRows, row1 - row);
+        Lines<F> lines;
+        lines.load(a, row, rows, k0, count);
+        for (uint32_t i = 0; i < rows; i++)
+          put(row + i, [&](float* to) { load_strided<F>(lines.row(i, count), 0, 0, count, scale, to); });
+      }
   }
 }
 

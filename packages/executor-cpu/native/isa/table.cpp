@@ -1,5 +1,6 @@
 // All kernels of this instruction set, for the program.
 #include "attention.h"
+#include "attention_grad.h"
 #include "elementwise.h"
 #include "gemm.h"
 #include "optimizer.h"
@@ -28,10 +29,15 @@ constexpr Kernels kernels = {
     attention_units,
     attention_scratch_bytes,
     attention,
+    attention_grad_units,
+    attention_grad_scratch_bytes,
+    attention_grad,
     rms_norm,
     softmax,
     log_softmax,
     log_softmax_gather,
+    rms_norm_grad,
+    log_softmax_gather_grad,
     quantize_rows,
     quantize_rows_e8m0,
     quantize_by,
@@ -39,6 +45,7 @@ constexpr Kernels kernels = {
     amax,
     unary,
     binary,
+    swiglu_grad,
     rope,
     adamw,
     encode,

@@ -4,7 +4,7 @@
 
 namespace quaver {
 
-constexpr uint32_t kMaxPointers = 10;
+constexpr uint32_t kMaxPointers = 11;
 constexpr uint32_t kMaxNumbers = 24;
 
 /** One instruction at concrete addresses. Absent pointers are null. */

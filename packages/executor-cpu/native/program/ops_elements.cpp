@@ -119,24 +119,29 @@ void run_copy(const Call& call, const Kernels&, uint32_t from, uint32_t to, void
   __builtin_memmove(call.pointers[1] + from * bytes, call.pointers[0] + from * bytes, (to - from) * bytes);
 }
 
-// fill: 0 out | 0 n, 1 element bytes (1, 2 or 4), 2 the bits of an element.
+// fill: 0 out | 0 rows, 1 n, 2 element bytes (1, 2 or 4), 3 the bits of an element.
 
 const char* describe_fill(const Call& call, const Kernels&, Work& work) {
-  const uint32_t bytes = call.u32(1);
+  const uint64_t bytes = call.u32(2);
   if (bytes != 1 && bytes != 2 && bytes != 4) return "an element of another size";
   work.units = call.u32(0);
-  work.grain = 64;
-  work.accesses[0] = writes(work.units, bytes);
+  work.unit_cost = double(call.u32(1) * bytes) / 4;
+  work.accesses[0] = writes(work.units, call.u32(1) * bytes);
   return nullptr;
 }
 
+template <class Element>
+void fill(const Call& call, size_t from, size_t to) {
+  Element* const out = call.at<Element>(0);
+  const Element element = static_cast<Element>(call.u32(3));
+  for (size_t i = from; i < to; i++) out[i] = element;
+}
+
 void run_fill(const Call& call, const Kernels&, uint32_t from, uint32_t to, void*, Failure&) {
-  const uint32_t bits = call.u32(2);
-  for (uint32_t i = from; i < to; i++) {
-    if (call.u32(1) == 1) call.pointers[0][i] = static_cast<uint8_t>(bits);
-    if (call.u32(1) == 2) call.at<uint16_t>(0)[i] = static_cast<uint16_t>(bits);
-    if (call.u32(1) == 4) call.at<uint32_t>(0)[i] = bits;
-  }
+  const size_t n = call.u32(1);
+  if (call.u32(2) == 1) fill<uint8_t>(call, from * n, to * n);
+  if (call.u32(2) == 2) fill<uint16_t>(call, from * n, to * n);
+  if (call.u32(2) == 4) fill<uint32_t>(call, from * n, to * n);
 }
 
 // gather: 0 table, 1 indices, 2 out | 0 batches, 1 indices of a batch, 2 bound, 3 bytes of a row; a unit is an index.
@@ -259,16 +264,28 @@ const char* describe_strided_copy(const Call& call, const Kernels&, Work& work) 
   return nullptr;
 }
 
+/** The innermost loop: what most copies are, a run or one element over and over, is vectorized. */
+template <class Element>
+void copy_run(const Element* from, size_t from_step, Element* to, size_t to_step, uint32_t size) {
+  if (to_step == 1 && from_step == 1) {
+    for (uint32_t i = 0; i < size; i++) to[i] = from[i];
+  } else if (to_step == 1 && from_step == 0) {
+    const Element element = *from;
+    for (uint32_t i = 0; i < size; i++) to[i] = element;
+  } else {
+    for (uint32_t i = 0; i < size; i++) to[i * to_step] = from[i * from_step];
+  }
+}
+
 /** Everything at one index of the axes before `Axis`. */
 template <class Element, uint32_t Axis>
 void copy_axes(const Call& call, const Element* from, Element* to) {
   const uint32_t size = axis_size(call, Axis);
   const size_t from_step = from_stride(call, Axis), to_step = to_stride(call, Axis);
-  for (uint32_t i = 0; i < size; i++)
-    if constexpr (Axis + 1 < kAxes)
-      copy_axes<Element, Axis + 1>(call, from + i * from_step, to + i * to_step);
-    else
-      to[i * to_step] = from[i * from_step];
+  if constexpr (Axis + 1 < kAxes)
+    for (uint32_t i = 0; i < size; i++) copy_axes<Element, Axis + 1>(call, from + i * from_step, to + i * to_step);
+  else if (size > 0)
+    copy_run(from, from_step, to, to_step, size);
 }
 
 template <class Element>
@@ -295,7 +312,7 @@ const Op kEncode{"encode", 2, 4, 0, 0, 0, describe_encode, run_encode};
 const Op kDecode{"decode", 2, 3, 0, 0, 0, describe_decode, run_decode};
 const Op kDecodeE8m0{"decode_e8m0", 2, 1, 0, 0, 0, describe_decode_e8m0, run_decode_e8m0};
 const Op kCopy{"copy", 2, 2, 0, 0, 1 << 1, describe_copy, run_copy};
-const Op kFill{"fill", 1, 3, 0, 0, 0, describe_fill, run_fill};
+const Op kFill{"fill", 1, 4, 0, 0, 0, describe_fill, run_fill};
 const Op kGather{"gather", 3, 4, 0, 0, 1 << 3, describe_gather, run_gather};
 const Op kGatherPacked{"gather_packed", 3, 5, 0, 0, 0, describe_gather_packed, run_gather_packed};
 const Op kUpdateSlice{"update_slice", 4, 4, 0, 0, 1 << 3, describe_update_slice, run_update_slice};

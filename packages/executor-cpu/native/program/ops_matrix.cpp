@@ -1,4 +1,4 @@
-// Packing, staging, matrix products and attention.
+// Packing, staging and matrix products.
 #include "ops_matrix.h"
 
 namespace quaver {
@@ -147,57 +147,92 @@ void run_gemm(const Call& call, const Kernels& kernels, uint32_t from, uint32_t 
   }
 }
 
-// attention: 0 q, 1 k, 2 v, 3 k scales, 4 v scales, 5 start, 6 out | 0 reduction, 1 cache, 2 probs, 3 b, 4 t, 5 s,
-// 6 q heads, 7 kv heads, 8 d, 9 window, 10 scale.
+// batch_dot: 0 lhs, 1 rhs, 2 out f32[b0, b1, m, n] | 0 reduction, 1 a format, 2 w format, 3 b0, 4 b1, 5 m, 6 n, 7 k, and
+// in elements 8 … 11 the strides of lhs along b0, b1, m, k, 12 … 15 those of rhs along b0, b1, n, k. A unit is a batch.
 
-Attention attention_of(const Call& call) {
-  Attention x{};
-  x.reduction = static_cast<Reduction>(call.u32(0));
-  x.cache = format(call, 1);
-  x.probs = format(call, 2);
-  x.q = call.pointers[0];
-  x.k = call.pointers[1];
-  x.v = call.pointers[2];
-  x.k_scales = call.pointers[3];
-  x.v_scales = call.pointers[4];
-  x.start = call.at<const int32_t>(5);
-  x.out = call.at<float>(6);
-  x.b = call.u32(3);
-  x.t = call.u32(4);
-  x.s = call.u32(5);
-  x.q_heads = call.u32(6);
-  x.kv_heads = call.u32(7);
-  x.d = call.u32(8);
-  x.window = call.u32(9);
-  x.scale = static_cast<float>(call.numbers[10]);
-  return x;
+/** One matrix of a batch, and how far it is to the next ones. */
+struct Batch {
+  Matrix first;
+  size_t stride0, stride1;
+
+  uint64_t bytes(uint64_t b0, uint64_t b1) const {
+    const uint64_t one = matrix_bytes(first), element = bytes_of(first.format);
+    return sum(one, sum(product(b0 - 1, stride0, element), product(b1 - 1, stride1, element)));
+  }
+  Matrix at(size_t i0, size_t i1) const {
+    Matrix x = first;
+    x.data = static_cast<const uint8_t*>(x.data) + (i0 * stride0 + i1 * stride1) * bytes_of(x.format);
+    return x;
+  }
+};
+
+Batch batch_of(const Call& call, uint32_t pointer, uint32_t rows_at) {
+  const uint32_t strides = 8 + 4 * pointer;
+  return {{format(call, 1 + pointer), call.pointers[pointer], call.u32(rows_at), call.u32(7), call.size(strides + 2),
+           call.size(strides + 3)},
+          call.size(strides),
+          call.size(strides + 1)};
 }
 
-const char* describe_attention(const Call& call, const Kernels& kernels, Work& work) {
+Gemm batch_gemm(const Call& call) {
+  Gemm g{};
+  g.reduction = static_cast<Reduction>(call.u32(0));
+  g.a_format = format(call, 1);
+  g.w_format = format(call, 2);
+  g.m = call.u32(5);
+  g.n = g.out_stride = call.u32(6);
+  g.k = g.block_k = call.u32(7);
+  g.block_n = 1;
+  return g;
+}
+
+/** Where a thread keeps what one batch needs. */
+struct BatchScratch {
+  size_t packed, staged, total;
+
+  BatchScratch(const Kernels& kernels, const Gemm& g)
+      : packed(aligned(kernels.gemm_scratch_bytes(g))),
+        staged(packed + aligned(kernels.packed_bytes(g.w_format, g.n, g.k))),
+        total(staged + aligned(kernels.staged_bytes(g.a_format, g.w_format, g.m, g.k))) {}
+
+ private:
+  static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+};
+
+const char* describe_batch_dot(const Call& call, const Kernels& kernels, Work& work) {
   if (call.numbers[0] > 1 || !is_format(call.numbers[1]) || !is_format(call.numbers[2])) return "an unknown format";
-  const Attention x = attention_of(call);
-  if (x.cache == Format::f8e5m2 || x.probs == Format::f8e5m2) return "E5M2 in attention";
-  if (x.b == 0 || x.t == 0 || x.s == 0 || x.d == 0) return "an empty attention";
-  if (x.kv_heads == 0 || x.q_heads == 0 || x.q_heads % x.kv_heads != 0) return "query heads that do not divide";
-  const bool f8 = x.cache == Format::f8e4m3fn;
-  if (f8 && (!x.k_scales || !x.v_scales)) return "an FP8 cache without scales";
-  const uint64_t queries = product(x.b, x.t, x.q_heads, x.d), keys = product(x.b, x.s, x.kv_heads);
-  // Positions within one tensor are counted in 32 bits in places; 2^31 elements are far beyond a cache.
-  if (queries > INT32_MAX || product(keys, x.d) > INT32_MAX) return "an attention of more than 2^31 elements";
-  if (!has_size(x.t, x.d) || !has_size(x.s, x.d)) return kTooLarge;
-  work.units = kernels.attention_units(x);
-  work.unit_cost = work.units == 0 ? 1 : double(queries) * x.s / work.units / 4;
-  work.scratch_bytes = kernels.attention_scratch_bytes(x);
-  work.accesses[0] = reads_all(product(queries, x.cache == Format::f32 ? 4 : 2));
-  work.accesses[1] = work.accesses[2] = reads_all(product(keys, x.d, bytes_of(x.cache)));
-  if (f8) work.accesses[3] = work.accesses[4] = reads_all(keys);
-  work.accesses[5] = reads_all(product(x.b, sizeof(int32_t)));
-  work.accesses[6] = writes_all(product(queries, sizeof(float)));
+  const Gemm g = batch_gemm(call);
+  if (g.m == 0 || g.n == 0 || g.k == 0 || call.u32(3) == 0 || call.u32(4) == 0) return "an empty product";
+  // A batch is packed, staged and multiplied in scratch: an eighth of the memory for each leaves room.
+  if (!has_size(sum(g.m, g.n), product(8, sum(g.k, 64)))) return kTooLarge;
+  if ((g.a_format == Format::f32) != (g.w_format == Format::f32)) return "f32 with another format";
+  const uint64_t batches = product(call.u32(3), call.u32(4));
+  if (batches > UINT32_MAX) return "too many batches";
+  work.units = static_cast<uint32_t>(batches);
+  work.unit_cost = double(g.m) * g.k * g.n / 16 + 4.0 * g.n * g.k;
+  work.scratch_bytes = BatchScratch(kernels, g).total;
+  work.accesses[0] = reads_all(batch_of(call, 0, 5).bytes(call.u32(3), call.u32(4)));
+  work.accesses[1] = reads_all(batch_of(call, 1, 6).bytes(call.u32(3), call.u32(4)));
+  work.accesses[2] = writes(batches, product(g.m, g.n, sizeof(float)));
   return nullptr;
 }
 
-void run_attention(const Call& call, const Kernels& kernels, uint32_t from, uint32_t to, void* scratch, Failure&) {
-  kernels.attention(attention_of(call), from, to, scratch);
+void run_batch_dot(const Call& call, const Kernels& kernels, uint32_t from, uint32_t to, void* memory, Failure&) {
+  Gemm g = batch_gemm(call);
+  uint8_t* scratch = static_cast<uint8_t*>(memory);
+  const BatchScratch at(kernels, g);
+  const Batch lhs = batch_of(call, 0, 5), rhs = batch_of(call, 1, 6);
+  const uint32_t panels = static_cast<uint32_t>(ceil_div(g.n, kernels.panel)), row_block = kernels.gemm_row_block(g);
+  g.packed = scratch + at.packed;
+  g.staged = scratch + at.staged;
+  for (uint32_t unit = from; unit < to; unit++) {
+    const size_t i0 = unit / call.u32(4), i1 = unit % call.u32(4);
+    kernels.pack_weights(rhs.at(i0, i1), scratch + at.packed, 0, panels);
+    kernels.stage_activations(lhs.at(i0, i1), g.w_format, scratch + at.staged, 0, g.m);
+    g.out = call.at<float>(2) + size_t{unit} * g.m * g.n;
+    for (uint32_t row = 0; row < g.m; row += row_block)
+      kernels.gemm(g, row, g.m - row < row_block ? g.m : row + row_block, 0, panels, scratch);
+  }
 }
 
 }  // namespace
@@ -206,6 +241,6 @@ const Op kPack{"pack", 2, 5, 0, 0, 1 << 3 | 1 << 4, describe_pack, run_pack};
 const Op kUnpack{"unpack", 2, 3, 0, 0, 0, describe_unpack, run_unpack};
 const Op kStage{"stage", 2, 6, 0, 0, 1 << 3 | 1 << 4, describe_stage, run_stage};
 const Op kGemm{"gemm", 5, 13, 1 << 3 | 1 << 4, 0, 0x7c0, describe_gemm, run_gemm};
-const Op kAttention{"attention", 7, 11, 1 << 3 | 1 << 4, 1 << 10, 0, describe_attention, run_attention};
+const Op kBatchDot{"batch_dot", 3, 16, 0, 0, 0xff00, describe_batch_dot, run_batch_dot};
 
 }  // namespace quaver

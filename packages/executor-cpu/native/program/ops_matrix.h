@@ -1,5 +1,5 @@
 #pragma once
 #include "op.h"
 namespace quaver {
-extern const Op kPack, kUnpack, kStage, kGemm, kAttention;
+extern const Op kPack, kUnpack, kStage, kGemm, kBatchDot;
 }

@@ -90,7 +90,11 @@ void select(const Call& call, size_t from, size_t to) {
   const uint8_t* pred = call.pointers[0];
   const Element *yes = call.at<const Element>(1), *no = call.at<const Element>(2);
   Element* out = call.at<Element>(3);
-  for (size_t i = from; i < to; i++) out[i] = pred[i] ? yes[i] : no[i];
+  // By masks: a choice would stay a branch for each element.
+  for (size_t i = from; i < to; i++) {
+    const Element mask = static_cast<Element>(pred[i] ? ~Element{0} : 0);
+    out[i] = static_cast<Element>((yes[i] & mask) | (no[i] & ~mask));
+  }
 }
 
 void run_select(const Call& call, const Kernels&, uint32_t from, uint32_t to, void*, Failure&) {
@@ -148,6 +152,67 @@ void run_compare(const Call& call, const Kernels&, uint32_t from, uint32_t to, v
     compare<float>(call, from * n, to * n);
 }
 
+// integer: 0 a, 1 b, 2 out i32 | 0 operation, 1 rows, 2 n. What does not fit wraps; a quotient is truncated, and x / 0 is 0.
+// logical: the same of bool. The operations are in the order of `Binary`, and those of `enum class Logical`.
+
+enum class Logical : uint32_t { conjunction, disjunction, negation };
+
+const char* describe_pairs(const Call& call, Work& work, uint64_t element) {
+  const uint64_t row = element * call.u32(2);
+  work.units = call.u32(1);
+  work.unit_cost = double(row);
+  work.accesses[0] = work.accesses[1] = reads(work.units, row);
+  work.accesses[2] = writes(work.units, row);
+  return nullptr;
+}
+
+const char* describe_integer(const Call& call, const Kernels&, Work& work) {
+  if (call.numbers[0] > double(Binary::minimum)) return "an unknown operation";
+  return describe_pairs(call, work, sizeof(int32_t));
+}
+
+const char* describe_logical(const Call& call, const Kernels&, Work& work) {
+  if (call.numbers[0] > double(Logical::negation)) return "an unknown operation";
+  return describe_pairs(call, work, 1);
+}
+
+template <class Element, class Operation>
+void combine(const Call& call, uint32_t from, uint32_t to, Operation operation) {
+  const size_t n = call.u32(2);
+  const Element *a = call.at<const Element>(0), *b = call.at<const Element>(1);
+  Element* out = call.at<Element>(2);
+  for (size_t i = from * n; i < to * n; i++) out[i] = operation(a[i], b[i]);
+}
+
+/** Unsigned numbers wrap. */
+uint32_t quotient(uint32_t a, uint32_t b) {
+  if (b == 0) return 0;
+  if (b == UINT32_MAX) return 0 - a;
+  return static_cast<uint32_t>(static_cast<int32_t>(a) / static_cast<int32_t>(b));
+}
+
+void run_integer(const Call& call, const Kernels&, uint32_t from, uint32_t to, void*, Failure&) {
+  switch (static_cast<Binary>(call.u32(0))) {
+    case Binary::add: return combine<uint32_t>(call, from, to, [](uint32_t a, uint32_t b) { return a + b; });
+    case Binary::subtract: return combine<uint32_t>(call, from, to, [](uint32_t a, uint32_t b) { return a - b; });
+    case Binary::multiply: return combine<uint32_t>(call, from, to, [](uint32_t a, uint32_t b) { return a * b; });
+    case Binary::divide: return combine<uint32_t>(call, from, to, quotient);
+    case Binary::maximum: return combine<int32_t>(call, from, to, [](int32_t a, int32_t b) { return a > b ? a : b; });
+    default: return combine<int32_t>(call, from, to, [](int32_t a, int32_t b) { return a < b ? a : b; });
+  }
+}
+
+void run_logical(const Call& call, const Kernels&, uint32_t from, uint32_t to, void*, Failure&) {
+  const auto bit = [](bool x) { return static_cast<uint8_t>(x); };
+  switch (static_cast<Logical>(call.u32(0))) {
+    case Logical::conjunction:
+      return combine<uint8_t>(call, from, to, [=](uint8_t a, uint8_t b) { return bit((a != 0) & (b != 0)); });
+    case Logical::disjunction:
+      return combine<uint8_t>(call, from, to, [=](uint8_t a, uint8_t b) { return bit((a | b) != 0); });
+    case Logical::negation: return combine<uint8_t>(call, from, to, [=](uint8_t a, uint8_t) { return bit(a == 0); });
+  }
+}
+
 // iota: 0 out | 0 whether it is i32, 1 outer, 2 length, 3 inner: out[o, l, i] = l; a unit is an (o, l).
 
 const char* describe_iota(const Call& call, const Kernels&, Work& work) {
@@ -176,6 +241,8 @@ void run_iota(const Call& call, const Kernels&, uint32_t from, uint32_t to, void
 const Op kReduce{"reduce", 2, 4, 0, 0, 0, describe_reduce, run_reduce};
 const Op kSelect{"select", 4, 3, 0, 0, 0, describe_select, run_select};
 const Op kCompare{"compare", 3, 4, 0, 0, 0, describe_compare, run_compare};
+const Op kInteger{"integer", 3, 3, 0, 0, 0, describe_integer, run_integer};
+const Op kLogical{"logical", 3, 3, 0, 0, 0, describe_logical, run_logical};
 const Op kIota{"iota", 1, 4, 0, 0, 0, describe_iota, run_iota};
 
 }  // namespace quaver

@@ -1,5 +1,5 @@
 #pragma once
 #include "op.h"
 namespace quaver {
-extern const Op kReduce, kSelect, kCompare, kIota;
+extern const Op kReduce, kSelect, kCompare, kIota, kInteger, kLogical;
 }

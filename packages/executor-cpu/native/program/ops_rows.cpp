@@ -148,18 +148,19 @@ void run_dequantize_by(const Call& call, const Kernels& kernels, uint32_t from, 
                         call.u32(4), call.u32(5), call.at<float>(2), call.u32(2), from, to);
 }
 
-// rope: 0 x, 1 cos, 2 sin, 3 start, 4 out | 0 b, 1 t, 2 heads, 3 d, 4 rotated, 5 positions; a unit is a token.
+// rope: 0 x, 1 cos, 2 sin, 3 start, 4 out | 0 b, 1 t, 2 heads, 3 d, 4 rotated, 5 positions,
+// 6 whether `start` has a position for every token, not for the first one of a sequence. A unit is a token.
 
 const char* describe_rope(const Call& call, const Kernels&, Work& work) {
   const uint64_t tokens = product(call.u32(0), call.u32(1)), row = product(call.u32(2), call.u32(3), kF32);
-  if (tokens > UINT32_MAX) return "too many tokens";
+  if (tokens > UINT32_MAX || call.numbers[6] > 1) return "too many tokens";
   if (call.u32(4) > call.u32(3) || call.u32(4) % 2 != 0) return "a rotated part that is not half of pairs";
   const uint64_t table = product(call.u32(5), call.u32(4) / 2, kF32);
   work.units = static_cast<uint32_t>(tokens);
   work.unit_cost = double(row) / 2;
   work.accesses[0] = reads(tokens, row);
   work.accesses[1] = work.accesses[2] = reads_all(table);
-  work.accesses[3] = reads_all(product(call.u32(0), sizeof(int32_t)));
+  work.accesses[3] = call.u32(6) ? reads(tokens, sizeof(int32_t)) : reads_all(product(call.u32(0), sizeof(int32_t)));
   work.accesses[4] = writes(tokens, row);
   return nullptr;
 }
@@ -167,13 +168,14 @@ const char* describe_rope(const Call& call, const Kernels&, Work& work) {
 void run_rope(const Call& call, const Kernels& kernels, uint32_t from, uint32_t to, void*, Failure& failure) {
   const uint32_t t = call.u32(1), h = call.u32(2), d = call.u32(3), rotated = call.u32(4), positions = call.u32(5);
   const int32_t* start = call.at<const int32_t>(3);
+  const bool each = call.u32(6) != 0;
   const size_t row = size_t{h} * d;
   for (uint32_t token = from; token < to; token++) {
-    const uint32_t batch = token / t;
-    const int64_t position = int64_t{__atomic_load_n(start + batch, __ATOMIC_RELAXED)} + token % t;
+    const uint32_t at = each ? token : token / t;
+    const int64_t position = int64_t{__atomic_load_n(start + at, __ATOMIC_RELAXED)} + (each ? 0 : token % t);
     if (position < 0 || position >= positions) {
       failure.code = kIndexOutOfRange;
-      failure.position = batch;
+      failure.position = at;
       failure.found = position;
       failure.limit = positions;
       return;
@@ -194,6 +196,6 @@ const Op kQuantizeRows{"quantize_rows", 3, 5, 0, 0, 0, describe_quantize_rows_f3
 const Op kQuantizeRowsE8m0{"quantize_rows_e8m0", 3, 4, 0, 0, 0, describe_quantize_rows_e8m0, run_quantize_rows_e8m0};
 const Op kQuantizeBy{"quantize_by", 3, 7, 0, 0, 1 << 3, describe_quantize_by, run_quantize_by};
 const Op kDequantizeBy{"dequantize_by", 3, 6, 0, 0, 1 << 3, describe_dequantize_by, run_dequantize_by};
-const Op kRope{"rope", 5, 6, 0, 0, 0, describe_rope, run_rope};
+const Op kRope{"rope", 5, 7, 0, 0, 0, describe_rope, run_rope};
 
 }  // namespace quaver

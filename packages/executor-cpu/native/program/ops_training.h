@@ -1,5 +1,5 @@
 #pragma once
 #include "op.h"
 namespace quaver {
-extern const Op kScatterAdd, kAdamW;
+extern const Op kScatterAdd, kAdamW, kRmsNormGrad, kSumBlocks, kSwigluGrad, kLogSoftmaxGatherGrad;
 }

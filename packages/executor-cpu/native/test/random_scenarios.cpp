@@ -67,10 +67,46 @@ Scenario attention(Random& random) {
   const int k_scales = f8 ? s.add(Content::e8m0) : -1, v_scales = f8 ? s.add(Content::e8m0) : -1;
   const int start = s.integers(-3, static_cast<int32_t>(keys) + 3);
   const int out = canonical ? s.f32_result() : s.add(Content::zeros);
+  const int first_key = random.one_in(2) ? -1 : s.integers(-3, static_cast<int32_t>(keys) + 3);
   s.steps.push_back({"attention",
-                     {q, k, v, k_scales, v_scales, start, out},
+                     {q, k, v, k_scales, v_scales, start, out, first_key},
                      {canonical ? 0.0 : 1.0, cache, probs, double(b), double(t), double(keys), double(q_heads),
                       double(kv_heads), double(d), double(window), 0.125}});
+  return s;
+}
+
+Scenario batches(Random& random) {
+  Scenario s;
+  const bool f32 = random.one_in(2);
+  const double a_format = f32 ? kF32 : random.from_to(1, 3), w_format = f32 ? kF32 : random.from_to(1, 3);
+  const double b0 = random.from_to(1, 3), b1 = random.from_to(1, 3);
+  const double m = side(random, 40), n = side(random, 150), k = side(random, 200);
+  s.name = "batches of " + std::to_string(int(m)) + "x" + std::to_string(int(n)) + "x" + std::to_string(int(k)) +
+           " of formats " + std::to_string(int(a_format)) + ", " + std::to_string(int(w_format));
+  const int a = s.add(content_of(a_format)), w = s.add(content_of(w_format));
+  // [b0, m, b1, k] with [b0, b1, k, n].
+  s.steps.push_back({"batch_dot",
+                     {a, w, s.f32_result()},
+                     {0, a_format, w_format, b0, b1, m, n, k, m * b1 * k, k, b1 * k, 1, b1 * k * n, k * n, 1, n}});
+  return s;
+}
+
+Scenario attention_grad(Random& random) {
+  Scenario s;
+  const double cache = random.below(3), probs = cache == kF32 ? kF32 : random.from_to(1, 2);
+  const uint32_t b = random.from_to(1, 2), t = side(random, 70), keys = side(random, 200), kv_heads = random.from_to(1, 3);
+  const uint32_t q_heads = kv_heads * random.from_to(1, 4), d = random.one_in(9) ? side(random, 300) : side(random, 80);
+  const uint32_t window = random.one_in(2) ? 0 : random.from_to(1, keys);
+  s.name = "gradient of attention, " + std::to_string(t) + " queries, " + std::to_string(keys) + " keys of " +
+           std::to_string(d) + ", cache " + std::to_string(int(cache)) + ", probabilities " + std::to_string(int(probs));
+  const int q = s.add(cache == kF32 ? Content::f32 : Content::bf16), k = s.add(content_of(cache)), v = s.add(content_of(cache));
+  const int k_scales = cache == kE4m3 ? s.add(Content::e8m0) : -1, v_scales = cache == kE4m3 ? s.add(Content::e8m0) : -1;
+  const int start = s.integers(-3, static_cast<int32_t>(keys) + 3), dy = s.add(Content::f32);
+  const int first_key = random.one_in(2) ? -1 : s.integers(-3, static_cast<int32_t>(keys) + 3);
+  s.steps.push_back({"attention_grad",
+                     {q, k, v, k_scales, v_scales, start, dy, s.f32_result(), s.f32_result(), s.f32_result(), first_key},
+                     {0, cache, probs, double(b), double(t), double(keys), double(q_heads), double(kv_heads), double(d),
+                      double(window), 0.125}});
   return s;
 }
 
@@ -102,6 +138,10 @@ Scenario quantization(Random& random) {
   s.steps.push_back({"quantize_by",
                      {x, scales, s.bytes_result()},
                      {format, count, k, stride, block_rows, block, double(random.below(2))}});
+  const double wide_block = random.one_in(2) ? random.from_to(1, 20) : block;
+  s.steps.push_back({"amax_by", {x, s.f32_result()}, {count, k, block_rows, wide_block}});
+  s.steps.push_back({"compute_scale", {x, s.f32_result()}, {k, 448, double(random.below(3)), 0}});
+  s.steps.push_back({"compute_scale", {x, s.bytes_result()}, {k, 57344, double(random.from_to(1, 2)), 1}});
   s.steps.push_back({"dequantize_by", {codes, scales, s.f32_result()}, {format, count, k, stride, block_rows, block}});
   return s;
 }
@@ -127,7 +167,8 @@ Scenario positions(Random& random) {
   s.name = "rope of " + std::to_string(int(d));
   const int x = s.add(Content::f32), cos = s.add(Content::f32), sin = s.add(Content::f32);
   const int start = s.integers(0, static_cast<int32_t>(length - t));
-  s.steps.push_back({"rope", {x, cos, sin, start, s.f32_result()}, {b, t, heads, d, rotated, length}});
+  s.steps.push_back({"rope", {x, cos, sin, start, s.f32_result()}, {b, t, heads, d, rotated, length, 0}});
+  s.steps.push_back({"rope", {x, cos, sin, start, s.f32_result()}, {b, t, heads, d, rotated, length, 1}});
   return s;
 }
 
@@ -141,7 +182,7 @@ Scenario moves(Random& random) {
   s.steps.push_back({"copy", {table, s.bytes_result()}, {count, row}});
   constexpr double kElements[] = {1, 2, 4};
   const double element = kElements[random.below(3)];
-  s.steps.push_back({"fill", {s.bytes_result()}, {row, element, double(random.below(256))}});
+  s.steps.push_back({"fill", {s.bytes_result()}, {count, row, element, double(random.below(256))}});
   s.steps.push_back({"gather", {table, indices, s.bytes_result()}, {batches, count, bound, row}});
   s.steps.push_back({"update_slice", {table, table, start, s.bytes_result()}, {batches, bound, count, row}});
   s.steps.push_back({"update_slice", {state, table, start, state}, {batches, bound, count, row}});
@@ -162,6 +203,9 @@ Scenario reductions(Random& random) {
   constexpr double kElements[] = {1, 2, 4};
   const double element = kElements[random.below(3)];
   s.steps.push_back({"select", {mask, mask, mask, s.bytes_result()}, {element, outer, inner}});
+  const int numbers = s.integers(-9, 9), divisors = s.integers(-1, 3);
+  s.steps.push_back({"integer", {numbers, divisors, s.bytes_result()}, {double(random.below(6)), outer, inner}});
+  s.steps.push_back({"logical", {mask, numbers, s.bytes_result()}, {double(random.below(3)), outer, inner}});
   s.steps.push_back({"iota", {s.bytes_result()}, {double(random.below(2)), outer, random.from_to(1, 9) + 0.0, inner}});
   return s;
 }
@@ -172,6 +216,12 @@ Scenario training(Random& random) {
   s.name = "training, " + std::to_string(int(count)) + "x" + std::to_string(int(n));
   const int table = s.add(Content::f32), indices = s.integers(0, static_cast<int32_t>(bound) - 1), x = s.add(Content::f32);
   s.steps.push_back({"scatter_add", {table, indices, x, s.f32_result()}, {bound, count, n}});
+  s.steps.push_back({"swiglu_grad", {x, table, x, s.f32_result(), s.f32_result()}, {count, n}});
+  const int targets = s.integers(-1, static_cast<int32_t>(n)), slopes = s.add(Content::f32);
+  s.steps.push_back({"log_softmax_gather_grad", {x, targets, slopes, s.f32_result()}, {count, n}});
+  const double rows = random.one_in(2) ? count : random.from_to(60, 140);
+  s.steps.push_back({"rms_norm_grad", {x, table, slopes, s.f32_result(), s.f32_result()}, {rows, n, 1e-5}});
+  s.steps.push_back({"sum_blocks", {x, s.f32_result()}, {count, n}});
   const int gradient = s.add(Content::f32), m = s.add(Content::f32), v = s.add(Content::scales), one = s.add(Content::scales);
   s.steps.push_back({"adamw",
                      {x, gradient, m, v, one, one, one, s.f32_result(), s.f32_result(), s.f32_result()},
@@ -182,9 +232,8 @@ Scenario training(Random& random) {
 }  // namespace
 
 std::vector<Scenario> random_scenarios(Random& random) {
-  return {gemm(random),     gemm(random),      attention(random), rows(random),    quantization(random),
-          elements(random), positions(random), moves(random),     training(random),
-          reductions(random)};
+  return {gemm(random),     gemm(random),      batches(random), attention(random), attention_grad(random), rows(random), quantization(random),
+          elements(random), positions(random), moves(random),   training(random),  reductions(random)};
 }
 
 }  // namespace quaver::test

@@ -1,15 +1,10 @@
 /**
- * @file Turns kernels' calls into an image: the numbers that an engine loads. Memory that is known only at the end (the
- * arena of intermediates, scratch of single nodes) is named by areas until then.
+ * @file Turns kernels' calls into an image: the numbers that an engine loads. What lies in the arena (intermediates, scratch of
+ * single nodes) has its address only at the end; until then it is a block.
  */
 import type { Node } from '@quaver/ir';
 import { type Engine, type EngineMemory, formatCode, type KernelFormat } from '../engine/engine.ts';
-
-const alignment = 64;
-const aligned = (byteLength: number): number => Math.ceil(byteLength / alignment) * alignment;
-
-/** A part of the arena whose place is known when all code is there. */
-export type Area = 'slots' | 'node' | 'staged-0' | 'staged-1';
+import { type Area, aligned, Block, type InPlace, layOut } from './arena-layout.ts';
 
 /** A form of a parameter (as it is, packed, decoded) that is made before the code runs. */
 export interface Form {
@@ -20,9 +15,9 @@ export interface Form {
 /** Why code reads a form: for its bytes, or for rows of a table that a packed form can give, too. */
 export type Need = 'bytes' | 'table';
 
-/** An address: an offset into memory that exists, into a form of a parameter, or into an area of the arena. */
+/** An address: an offset into memory that exists, into a form of a parameter, or into a block of the arena. */
 export interface Ref {
-  readonly memory: EngineMemory | Form | Area;
+  readonly memory: EngineMemory | Form | Block;
   readonly offset: number;
 }
 
@@ -53,16 +48,29 @@ export interface Segment {
 interface Staged {
   readonly owner: object;
   readonly key: string;
-  readonly area: Area;
+  readonly block: Block;
 }
+
+/** Instructions that may write their last operand over these: they read each element before they write it, and not again. */
+const inPlaceOperands: Readonly<Record<string, readonly number[]>> = {
+  unary: [0],
+  binary: [0, 1],
+  integer: [0, 1],
+  copy: [0],
+  log_softmax_gather_grad: [0],
+};
 
 export class CodeBuilder {
   readonly engine: Engine;
   #node: Node | undefined;
   #instructions: Instruction[] = [];
   readonly #parts: (readonly Instruction[] | (() => void))[] = [];
-  readonly #sizes: Record<Area, number> = { slots: 0, node: 0, 'staged-0': 0, 'staged-1': 0 };
+  readonly #sizes: Record<Area, number> = { slots: 0, node: 0, 'staged-0': 0, 'staged-1': 0, outside: 0 };
+  readonly #blocks: Block[] = [];
+  readonly #inPlace: InPlace[] = [];
   #nodeBytes = 0;
+  /** Instructions and host steps so far. */
+  #count = 0;
   /** Forms of parameters that the code reads: make them before `finish`. */
   readonly forms: Map<Form, Need> = new Map();
   /** Activations that are staged already, the latest last; there are two areas for them. */
@@ -80,13 +88,30 @@ export class CodeBuilder {
 
   emit(op: string, refs: readonly (Ref | undefined)[], numbers: readonly number[]): void {
     this.#instructions.push({ code: this.engine.opCode(op), refs, numbers, node: this.#node });
+    const result = refs.at(-1);
+    for (const i of inPlaceOperands[op] ?? []) {
+      const operand = refs[i];
+      if (operand && result) this.#mayShare(operand, result);
+    }
+    this.#use(refs);
   }
 
-  /** Work for JavaScript, between what was emitted before and what comes after. */
-  host(step: () => void): void {
+  /** Work for JavaScript on these addresses, between what was emitted before and what comes after. */
+  host(step: () => void, refs: readonly Ref[]): void {
     this.#closeSegment();
     this.#parts.push(step);
     this.#staged = [];
+    this.#use(refs);
+  }
+
+  #use(refs: readonly (Ref | undefined)[]): void {
+    for (const ref of refs) if (ref?.memory instanceof Block) ref.memory.use(this.#count);
+    this.#count++;
+  }
+
+  #mayShare({ memory: operand, offset: from }: Ref, { memory: result, offset: to }: Ref): void {
+    if (!(operand instanceof Block && result instanceof Block) || from !== 0 || to !== 0) return;
+    this.#inPlace.push({ instruction: this.#count, operand, result });
   }
 
   /** The address of a form. */
@@ -95,11 +120,21 @@ export class CodeBuilder {
     return { memory: form, offset: 0 };
   }
 
-  /** A slot of intermediates. */
-  slot(byteLength: number): Ref {
+  /** A slot of intermediates: its offset among the slots. */
+  slot(byteLength: number): number {
     const offset = this.#sizes.slots;
     this.#sizes.slots += aligned(byteLength);
-    return { memory: 'slots', offset };
+    return offset;
+  }
+
+  /** An intermediate, in its slot. */
+  intermediate(byteLength: number, slot: number): Ref {
+    return { memory: this.#block(byteLength, 'slots', slot), offset: 0 };
+  }
+
+  /** Stands for a buffer that is not there: such code is not run. */
+  outside(byteLength: number): Ref {
+    return { memory: this.#block(byteLength, 'outside', 0), offset: 0 };
   }
 
   /** Memory that only the node that is being emitted uses. */
@@ -107,7 +142,13 @@ export class CodeBuilder {
     const offset = this.#nodeBytes;
     this.#nodeBytes += aligned(byteLength);
     this.#sizes.node = Math.max(this.#sizes.node, this.#nodeBytes);
-    return { memory: 'node', offset };
+    return { memory: this.#block(byteLength, 'node', offset), offset: 0 };
+  }
+
+  #block(byteLength: number, area: Area, areaOffset: number): Block {
+    const block = new Block(byteLength, area, areaOffset);
+    this.#blocks.push(block);
+    return block;
   }
 
   /**
@@ -118,31 +159,26 @@ export class CodeBuilder {
   staged(owner: object, a: Ref, { aFormat, wFormat, m, k, rowStride = k, columnStride = 1 }: StagedForm): Ref {
     const key = `${aFormat} ${wFormat} ${m} ${k} ${rowStride} ${columnStride}`;
     const known = this.#staged.find((entry) => entry.owner === owner && entry.key === key);
-    if (known) return { memory: known.area, offset: 0 };
-    const area: Area = this.#staged.at(-1)?.area === 'staged-0' ? 'staged-1' : 'staged-0';
-    this.#staged = [...this.#staged.filter((entry) => entry.area !== area), { owner, key, area }];
-    this.#sizes[area] = Math.max(this.#sizes[area], aligned(this.engine.stagedBytes(aFormat, wFormat, m, k)));
-    const staged: Ref = { memory: area, offset: 0 };
+    if (known) return { memory: known.block, offset: 0 };
+    const area: Area = this.#staged.at(-1)?.block.area === 'staged-0' ? 'staged-1' : 'staged-0';
+    const byteLength = this.engine.stagedBytes(aFormat, wFormat, m, k);
+    const block = this.#block(byteLength, area, 0);
+    this.#staged = [...this.#staged.filter((entry) => entry.block.area !== area), { owner, key, block }];
+    this.#sizes[area] = Math.max(this.#sizes[area], aligned(byteLength));
+    const staged: Ref = { memory: block, offset: 0 };
     this.emit('stage', [a, staged], [formatCode[aFormat], m, k, rowStride, columnStride, formatCode[wFormat]]);
     return staged;
   }
 
-  /** Bytes of the arena that the code needs. */
-  get arenaBytes(): number {
-    return Object.values(this.#sizes).reduce((sum, size) => sum + size, 0);
+  /** Places everything in the arena, when all code is there. @returns the bytes that the arena needs */
+  layOut(): number {
+    return layOut(this.#blocks, this.#inPlace, this.#sizes);
   }
 
-  /** Segments and host steps in order, over an arena of at least `arenaBytes`. */
+  /** Segments and host steps in order, over an arena of at least as many bytes as `layOut` said. */
   finish(arena: EngineMemory): (Segment | (() => void))[] {
     this.#closeSegment();
-    const { slots, node, 'staged-0': first } = this.#sizes;
-    const bases: Record<Area, number> = {
-      slots: 0,
-      node: slots,
-      'staged-0': slots + node,
-      'staged-1': slots + node + first,
-    };
-    return this.#parts.map((part) => (typeof part === 'function' ? part : toSegment(part, arena, bases)));
+    return this.#parts.map((part) => (typeof part === 'function' ? part : toSegment(part, arena)));
   }
 
   #closeSegment(): void {
@@ -151,11 +187,7 @@ export class CodeBuilder {
   }
 }
 
-function toSegment(
-  instructions: readonly Instruction[],
-  arena: EngineMemory,
-  bases: Readonly<Record<Area, number>>,
-): Segment {
+function toSegment(instructions: readonly Instruction[], arena: EngineMemory): Segment {
   const memories: EngineMemory[] = [];
   const indices = new Map<EngineMemory, number>();
   const numbers: number[] = [instructions.length];
@@ -166,7 +198,7 @@ function toSegment(
         numbers.push(-1, 0);
         continue;
       }
-      const [memory, base] = typeof ref.memory === 'string' ? [arena, bases[ref.memory]] : [memoryOf(ref.memory), 0];
+      const [memory, base] = ref.memory instanceof Block ? [arena, ref.memory.offset] : [memoryOf(ref.memory), 0];
       let index = indices.get(memory);
       if (index === undefined) {
         index = memories.push(memory) - 1;

@@ -1,42 +1,62 @@
 import type { NodeView, Support } from '@quaver/executor';
-import { formatCode } from '../engine/engine.ts';
-import { type CpuKernel, native, type Place, reductionCode, refuse } from '../kernel.ts';
+import type { Attributes, ConcreteType } from '@quaver/ir';
+import { formatCode, type Reduction } from '../engine/engine.ts';
+import { type CpuKernel, elementRows, native, type Place, reductionCode, refuse } from '../kernel.ts';
 
 type Cache = 'f32' | 'bf16' | 'f8e4m3fn';
+type Operands = readonly (Place | undefined)[];
+
+/** What an instruction says of operands q[B,T,Hq,D] and k[B,S,Hkv,D]. */
+function numbersOf(
+  reduction: Reduction,
+  q: ConcreteType,
+  k: ConcreteType,
+  { probs, window, scale }: Attributes,
+): number[] {
+  const [b, t, qHeads, d] = q.shape as readonly [number, number, number, number];
+  const [, s, kvHeads] = k.shape as readonly [number, number, number];
+  const codes = [reductionCode[reduction], formatCode[k.dtype as Cache], formatCode[probs as Cache]];
+  return [...codes, b, t, s, qHeads, kvHeads, d, window as number, Math.fround(scale as number)];
+}
 
 /** Attention with its cache in f32, BF16, or FP8 with one E8M0 scale per token and head. */
 export const attentionKernel: CpuKernel = {
   op: 'attention',
   version: 1,
-  supports,
+  supports: (node) => supports(node, node.operands.slice(4, 6)),
   emit: ({ code, reduction, attributes, operands, results }) => {
-    const [q, k, v, position, kScale, vScale] = operands as readonly [Place, Place, Place, Place, Place?, Place?];
+    const [q, k, v, position, ...optional] = operands as readonly [Place, Place, Place, Place, ...Operands];
+    const [kScale, vScale, firstKey] = optional;
     const [out] = results as readonly [Place];
     const [b, t, qHeads, d] = q.type.shape as readonly [number, number, number, number];
-    const [, s, kvHeads] = k.type.shape as readonly [number, number, number];
     if (b * t * qHeads * d === 0) return;
-    if (s === 0) {
-      code.emit('fill', [out.ref()], [b * t * qHeads * d, 4, 0]);
+    if (k.type.shape[1] === 0) {
+      code.emit('fill', [out.ref()], [b * t, qHeads * d, 4, 0]);
       return;
     }
-    const refs = [q.ref(), k.ref(), v.ref(), kScale?.ref(), vScale?.ref(), position.ref(), out.ref()];
-    code.emit('attention', refs, [
-      reductionCode[reduction],
-      formatCode[k.type.dtype as Cache],
-      formatCode[attributes.probs as Cache],
-      b,
-      t,
-      s,
-      qHeads,
-      kvHeads,
-      d,
-      attributes.window as number,
-      Math.fround(attributes.scale as number),
-    ]);
+    const refs = [q, k, v, kScale, vScale, position, out, firstKey].map((place) => place?.ref());
+    code.emit('attention', refs, numbersOf(reduction, q.type, k.type, attributes));
   },
 };
 
-function supports({ operands: [q, k, , , kScale, vScale], attributes: { probs } }: NodeView): Support {
+export const attentionGradKernel: CpuKernel = {
+  op: 'attention_grad',
+  version: 1,
+  supports: (node) => supports(node, node.operands.slice(5, 7)),
+  emit: ({ code, reduction, attributes, operands, results }) => {
+    const [q, k, v, position, dy, ...optional] = operands as readonly [Place, Place, Place, Place, Place, ...Operands];
+    const [kScale, vScale, firstKey] = optional;
+    if (q.type.shape.includes(0) || k.type.shape.includes(0)) {
+      // Without queries or keys nothing depends on the others.
+      for (const { type, ref } of results) code.emit('fill', [ref()], [...elementRows(type.shape), 4, 0]);
+      return;
+    }
+    const refs = [q, k, v, kScale, vScale, position, dy, ...results, firstKey].map((place) => place?.ref());
+    code.emit('attention_grad', refs, numbersOf(reduction, q.type, k.type, attributes));
+  },
+};
+
+function supports({ operands: [q, k], attributes: { probs } }: NodeView, scales: NodeView['operands']): Support {
   if (!q || !k) return refuse('operand-missing', 'an operand is missing');
   if (k.dtype === 'f32')
     return q.dtype === 'f32' && probs === 'f32' ? native : refuse('dtype', 'an f32 cache needs f32 queries');
@@ -44,7 +64,7 @@ function supports({ operands: [q, k, , , kScale, vScale], attributes: { probs } 
     return refuse('dtype', 'queries and probabilities must be on the BF16 grid');
   if (k.dtype === 'bf16') return native;
   if (k.dtype !== 'f8e4m3fn') return refuse('dtype', `a cache of ${k.dtype}`);
-  return kScale?.dtype === 'f8e8m0fnu' && vScale?.dtype === 'f8e8m0fnu'
+  return scales.length === 2 && scales.every((scale) => scale?.dtype === 'f8e8m0fnu')
     ? native
     : refuse('dtype', 'an FP8 cache needs E8M0 scales');
 }

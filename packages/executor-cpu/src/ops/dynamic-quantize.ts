@@ -49,5 +49,5 @@ function emptyRowScales({ code, results }: KernelCall): void {
   const { type, ref } = results[1]!;
   const count = concreteElementCount(type);
   const one = type.dtype === 'f32' ? [4, 0x3f800000] : [1, f8e8m0fnu.encode(1)];
-  if (count > 0) code.emit('fill', [ref()], [count, ...one]);
+  if (count > 0) code.emit('fill', [ref()], [1, count, ...one]);
 }

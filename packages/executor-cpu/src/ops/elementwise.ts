@@ -20,15 +20,16 @@ const unary = (op: string, operation: number): CpuKernel => ({
   },
 });
 
-/** An op of two f32 tensors of one shape. */
+/** An op of two tensors of one shape: f32, and i32 where the op takes it. */
 const binary = (op: string, operation: number): CpuKernel => ({
   op,
   version: 1,
-  supports: f32Only,
+  supports: () => native,
   emit: ({ code, operands, results }) => {
     const [a, b] = operands as readonly [Place, Place];
     const [out] = results as readonly [Place];
-    code.emit('binary', [a.ref(), b.ref(), out.ref()], [operation, ...elementRows(out.type.shape)]);
+    const instruction = out.type.dtype === 'i32' ? 'integer' : 'binary';
+    code.emit(instruction, [a.ref(), b.ref(), out.ref()], [operation, ...elementRows(out.type.shape)]);
   },
 });
 

@@ -28,7 +28,7 @@ export function emitProduct(call: KernelCall, product: Product): void {
   if (a.rows === 0 || w.rows === 0) return;
   // A sum of no products is +0.
   if (k === 0) {
-    code.emit('fill', [out.ref()], [a.rows * w.rows, 4, 0]);
+    code.emit('fill', [out.ref()], [a.rows, w.rows, 4, 0]);
     return;
   }
   const aFormat = lhs.type.dtype as KernelFormat;

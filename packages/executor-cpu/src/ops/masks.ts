@@ -1,5 +1,5 @@
 /** @file What masks are made of, and constants. */
-import { concreteElementCount, coreOps, dtypeBytes } from '@quaver/ir';
+import { coreOps, dtypeBytes } from '@quaver/ir';
 import { type CpuKernel, elementRows, native, type Place } from '../kernel.ts';
 
 // The numbers are those of `enum class Direction` in native/program/ops_reduce.cpp.
@@ -17,6 +17,19 @@ export const compareKernel: CpuKernel = {
     code.emit('compare', [a.ref(), b.ref(), out.ref()], [direction, isInteger, ...elementRows(out.type.shape)]);
   },
 };
+
+// The numbers are those of `enum class Logical` in native/program/ops_reduce.cpp.
+export const logicalKernels: readonly CpuKernel[] = ['and', 'or', 'not'].map((op, operation) => ({
+  op,
+  version: 1,
+  supports: () => native,
+  emit({ code, operands, results }) {
+    // `not` has one operand, and reads it alone.
+    const [a, b = a] = operands as readonly [Place, Place?];
+    const [out] = results as readonly [Place];
+    code.emit('logical', [a.ref(), b.ref(), out.ref()], [operation, ...elementRows(out.type.shape)]);
+  },
+}));
 
 export const selectKernel: CpuKernel = {
   op: 'select',
@@ -56,7 +69,6 @@ export const constantKernel: CpuKernel = {
     const { data } = one!;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const bits = bytes.reduceRight((sum, byte) => sum * 256 + byte, 0);
-    const count = concreteElementCount(out.type);
-    if (count > 0) code.emit('fill', [out.ref()], [count, dtypeBytes[dtype], bits]);
+    code.emit('fill', [out.ref()], [...elementRows(out.type.shape), dtypeBytes[dtype], bits]);
   },
 };

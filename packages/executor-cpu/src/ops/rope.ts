@@ -10,6 +10,6 @@ export const ropeKernel: CpuKernel = {
     const [b, t, h, d] = x.type.shape as readonly [number, number, number, number];
     const [positions, half] = cos.type.shape as readonly [number, number];
     const refs = [x.ref(), cos.ref(), sin.ref(), position.ref(), out.ref()];
-    code.emit('rope', refs, [b, t, h, d, 2 * half, positions]);
+    code.emit('rope', refs, [b, t, h, d, 2 * half, positions, position.type.shape.length - 1]);
   },
 };

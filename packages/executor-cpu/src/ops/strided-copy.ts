@@ -1,5 +1,6 @@
 import { type ConcreteType, dtypeBytes } from '@quaver/ir';
 import type { CodeBuilder, Ref } from '../code/code-builder.ts';
+import { elementRows } from '../kernel.ts';
 
 /** Elements along one axis, and how far apart they are in the source and in the target. */
 interface Axis {
@@ -32,13 +33,21 @@ export function emitStridedCopy(
   if (shape.includes(0)) return;
   const one: Axis = { size: 1, from: 0, to: 0 };
   // The first axis is what threads share out, the last one the innermost loop.
-  const [outermost = one, ...inner] = merged(
-    shape.map((size, i) => ({ size, from: strides.from[i]!, to: strides.to[i]! })),
-  );
+  const walked = merged(shape.map((size, i) => ({ size, from: strides.from[i]!, to: strides.to[i]! })));
+  const [outermost = one, ...inner] = walked.length === 1 ? inRows(walked[0]!) : walked;
   const axes = [outermost, ...Array.from({ length: mostAxes - 1 - inner.length }, () => one), ...inner];
   const sizes = axes.map(({ size }) => size);
   const steps = [...axes.map((axis) => axis.from), ...axes.map((axis) => axis.to)];
   code.emit('strided_copy', [from, to], [dtypeBytes[dtype], ...sizes, ...steps, first.from, first.to]);
+}
+
+/** One long axis as rows and what is in them: a unit of work is not one element. */
+function inRows({ size, from, to }: Axis): readonly Axis[] {
+  const [rows, width] = elementRows([size]);
+  return [
+    { size: rows, from: from * width, to: to * width },
+    { size: width, from, to },
+  ];
 }
 
 /** Joins neighbours that one stride can walk in both. */

@@ -1,8 +1,8 @@
 /** @file What attention and its gradient have in common: operands, their checks, and the way to the probabilities. */
-import { attribute } from '../attribute.ts';
+import { type AttributeSpec, attribute } from '../attribute.ts';
 import type { GraphBuilder } from '../builder.ts';
 import type { Dim } from '../dim.ts';
-import { fp8DTypes } from '../dtype.ts';
+import { type DType, fp8DTypes } from '../dtype.ts';
 import type { Value } from '../module.ts';
 import { type OperandRecord, typeError } from '../op.ts';
 import { formatType, type TensorType } from '../type.ts';
@@ -13,10 +13,23 @@ import { checkSameType, checkShape, staticDim } from './shape-rules.ts';
 /** Scale of probabilities in f8e4m3fn: 1 becomes 256, and nothing saturates. */
 const PROBABILITY_SCALE = 2 ** -8;
 
-const cached = { dtypes: [...highPrecision.dtypes, ...fp8DTypes], rank: 4 } as const;
-const cacheScale = { ...scaleOperand, rank: 4, optional: true } as const;
+type Tensor<Rank extends number> = { readonly dtypes: readonly DType[]; readonly rank: Rank };
+type Optional<Rank extends number> = Tensor<Rank> & { readonly optional: true };
 
-export const attentionOperands = {
+type Specs = {
+  readonly q: Tensor<4>;
+  readonly k: Tensor<4>;
+  readonly v: Tensor<4>;
+  readonly position: Tensor<1>;
+  readonly k_scale: Optional<4>;
+  readonly v_scale: Optional<4>;
+  readonly first_key: Optional<2>;
+};
+
+const cached: Tensor<4> = { dtypes: [...highPrecision.dtypes, ...fp8DTypes], rank: 4 };
+const cacheScale: Optional<4> = { ...scaleOperand, rank: 4, optional: true };
+
+export const attentionOperands: Specs = {
   q: { ...highPrecision, rank: 4 },
   k: cached,
   v: cached,
@@ -24,16 +37,20 @@ export const attentionOperands = {
   k_scale: cacheScale,
   v_scale: cacheScale,
   first_key: { ...i32, rank: 2, optional: true },
-} as const;
+};
 
-export const attentionAttributes = {
+export const attentionAttributes: {
+  readonly scale: AttributeSpec<'f64'>;
+  readonly window: AttributeSpec<'int'>;
+  readonly probs: AttributeSpec<'string'>;
+} = {
   scale: attribute.f64(),
   window: attribute.int(0),
   probs: attribute.oneOf(['f32', 'bf16', 'f8e4m3fn']),
 };
 
-type Types = OperandRecord<typeof attentionOperands, TensorType>;
-type Values = OperandRecord<typeof attentionOperands, Value>;
+type Types = OperandRecord<Specs, TensorType>;
+type Values = OperandRecord<Specs, Value>;
 
 interface AttentionAttributes {
   readonly scale: number;

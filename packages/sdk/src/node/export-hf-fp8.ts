@@ -1,13 +1,11 @@
-import type { Fp8WeightToWrite, JsonObject, TensorToWrite } from '@quaver/formats';
+import type { Fp8WeightToWrite, TensorToWrite } from '@quaver/formats';
 import { writeHfFp8 } from '@quaver/formats/node';
 import type { Module, Parameter } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { compileModel } from '../compile-model.ts';
+import { isCompiled } from '../recipe-of.ts';
 import { fusedNeighbours, quantizedWeight } from './fused-projections.ts';
-
-export interface ExportOptions {
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
-}
+import { dataOf, type ExportOptions, headName, readAssets, readConfig } from './hugging-face-parts.ts';
 
 export interface ExportResult {
   /** Weights written as FP8 codes with block scales. */
@@ -21,43 +19,28 @@ export interface ExportResult {
 const blockSize = 128;
 const scaleSuffix = '_scale_inv';
 
-/** Files of the checkpoint that go along; `config.json` is written from the module's, with its quantization. */
-const assetNames = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'generation_config.json',
-  'chat_template.jinja',
-] as const;
-
 /**
- * Writes a compiled module as a folder in the Hugging Face FP8 block layout, which vLLM and transformers serve:
+ * Writes a module as a folder in the Hugging Face FP8 block layout, which vLLM and transformers serve:
  * weights `X` in E4M3 with `X_scale_inv`, everything else as it is in the module, except that projections which serving engines
- * fuse get one precision. The folder appears when it is complete.
+ * fuse get one precision. A module that is not compiled is compiled with fp8-block first. The folder appears when it is complete.
  * @throws QuaverError `export-not-fp8-block`, `export-config-missing`, `output-exists`, `disk-full`, `aborted`
  */
-export async function exportHfFp8(module: Module, folder: string, options: ExportOptions = {}): Promise<ExportResult> {
+export async function exportHfFp8(source: Module, folder: string, options: ExportOptions = {}): Promise<ExportResult> {
+  const { signal } = options;
+  const module = isCompiled(source) ? source : (await compileModel(source, signal ? { signal } : {})).module;
   const { weights, requantized, tensors } = splitParameters(module);
   if (weights.length === 0) {
     throw notFp8Block(module, 'it has no weights in FP8');
   }
   const config = await readConfig(module);
   const separateHead = tensors.some(({ name }) => name === headName) || weights.some(({ name }) => name === headName);
-  const assets = assetNames.flatMap((name) => {
-    const data = module.attachments.get(name);
-    return data ? [[name, data] as const] : [];
-  });
   await writeHfFp8(
     folder,
     { config: separateHead ? { ...config, tie_word_embeddings: false } : config, weights, tensors },
-    {
-      assets: await Promise.all(assets.map(async ([name, data]) => [name, await data.read(options.signal)] as const)),
-      ...options,
-    },
+    { ...options, assets: await readAssets(module, signal) },
   );
   return { fp8Weights: weights.length, requantizedWeights: requantized, otherTensors: tensors.length };
 }
-
-const headName = 'lm_head.weight';
 
 function splitParameters(module: Module): {
   weights: Fp8WeightToWrite[];
@@ -109,14 +92,6 @@ function fp8Weight(module: Module, weight: Parameter, scale: Parameter): Fp8Weig
   };
 }
 
-function dataOf(module: Module, { name, data }: Parameter) {
-  if (data) return data;
-  throw new QuaverError('export-no-data', `parameter '${name}' of module '${module.name}' has no data`, {
-    hint: 'The module is only a structure; read it from a .qvr file.',
-    where: { tensor: name },
-  });
-}
-
 function notFp8Block(module: Module, problem: string): QuaverError {
   return new QuaverError(
     'export-not-fp8-block',
@@ -126,15 +101,4 @@ function notFp8Block(module: Module, problem: string): QuaverError {
       where: { module: module.name },
     },
   );
-}
-
-async function readConfig(module: Module): Promise<JsonObject> {
-  const data = module.attachments.get('config.json');
-  if (!data) {
-    throw new QuaverError('export-config-missing', `module '${module.name}' carries no config.json`, {
-      hint: 'Import the model from its Hugging Face folder: this checkpoint does not say everything that the layout needs.',
-      where: { module: module.name },
-    });
-  }
-  return JSON.parse(new TextDecoder().decode(await data.read())) as JsonObject;
 }

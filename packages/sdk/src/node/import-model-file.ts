@@ -4,6 +4,8 @@ import { openCheckpoint } from '@quaver/formats/node';
 import { type Module, memoryData } from '@quaver/ir';
 import { type ImportDType, importModel, llamaConfigFromGguf } from '@quaver/models';
 import { huggingFaceConfig } from '../hugging-face-config.ts';
+import { moduleCheckpoint } from './module-checkpoint.ts';
+import { readModule } from './module-file.ts';
 
 export interface ImportModelFileOptions {
   /** How parameters are stored; `auto` keeps what the checkpoint has (block-quantized GGUF becomes f32). */
@@ -25,10 +27,11 @@ export interface ImportedModelFile extends AsyncDisposable {
 
 /**
  * Imports a checkpoint: a folder (config.json, safetensors, tokenizer.json), a `.safetensors` file with its folder, or a
- * `.gguf` file.
- * @throws QuaverError `file-…`, `checkpoint-…`, `safetensors-…`, `gguf-…`, `model-…`
+ * `.gguf` file. Also a `.qvr` file: a compiled one becomes a module that is not compiled, with the weights that the recipe made.
+ * @throws QuaverError `file-…`, `checkpoint-…`, `safetensors-…`, `gguf-…`, `hf-fp8-…`, `model-…`, and for a `.qvr` as `readModule`
  */
 export async function importModelFile(file: string, options: ImportModelFileOptions = {}): Promise<ImportedModelFile> {
+  if (file.endsWith('.qvr')) return importQvr(file, options);
   const { signal, ...importOptions } = options;
   const checkpoint = await openCheckpoint(file, signal ? { signal } : {});
   // GGUF names its model; of safetensors the folder or file does.
@@ -39,6 +42,22 @@ export async function importModelFile(file: string, options: ImportModelFileOpti
     return { module: withConfig(module, checkpoint), unused, close, [Symbol.asyncDispose]: close };
   } catch (error) {
     await checkpoint.close();
+    throw error;
+  }
+}
+
+async function importQvr(file: string, options: ImportModelFileOptions): Promise<ImportedModelFile> {
+  const { signal, ...importOptions } = options;
+  const read = await readModule(file, signal ? { signal } : {});
+  const close = () => read.close();
+  try {
+    const { checkpoint, assets } = moduleCheckpoint(read, file, close);
+    const context = Number(read.metadata['model.context']);
+    const kept = { name: read.name, ...(context > 0 ? { context } : {}) };
+    const { module, unused } = await importModel(checkpoint, assets, { ...kept, ...importOptions });
+    return { module, unused, close, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
     throw error;
   }
 }

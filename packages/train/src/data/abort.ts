@@ -14,6 +14,8 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
  */
 export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
+  // Nobody comes for it after an abort.
+  promise.catch(() => undefined);
   throwIfAborted(signal);
   let stop = () => {};
   const stopped = new Promise<never>((_, reject) => {

@@ -155,6 +155,14 @@ export class Dataset {
   }
 
   /**
+   * Whether a run can go on from a cursor.
+   * @throws QuaverError `cursor-invalid`, `data-changed`, `data-settings-changed`
+   */
+  checkCursor(cursor: unknown): void {
+    checkCursor(cursor, this.digest, this.#settings);
+  }
+
+  /**
    * The validation examples, once, in the same batches every time; the last one may have fewer rows.
    * @throws QuaverError `validation-missing`, and as `batches`
    */

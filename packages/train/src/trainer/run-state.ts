@@ -1,3 +1,4 @@
+import type { JsonValue } from '@quaver/formats';
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
 import type { DataCursor } from '../data/cursor.ts';
@@ -21,6 +22,8 @@ const runStateSchema = z.object({
   best_val_loss: z.number().nullable(),
   /** Evaluations since the best one. */
   evaluations_without_gain: count,
+  /** The last steps, as many as had a gradient that was not finite. */
+  skipped_in_a_row: count,
 });
 
 /** What a run knows beside its tensors; JSON, in every checkpoint. */
@@ -35,6 +38,7 @@ export const freshRunState: RunState = {
   val_loss_before: null,
   best_val_loss: null,
   evaluations_without_gain: 0,
+  skipped_in_a_row: 0,
 };
 
 /** @throws QuaverError `checkpoint-corrupt`; the cursor is checked by the dataset */
@@ -48,14 +52,24 @@ export function parseRunState(source: unknown, folder: string): RunState {
   });
 }
 
-/** The state after an evaluation. */
+/** For a checkpoint: fields in one order, whether or not the state came out of a checkpoint, so that equal states have equal bytes. */
+export function encodeRunState(state: RunState): JsonValue {
+  return JSON.parse(JSON.stringify(runStateSchema.parse(state)));
+}
+
+/** The state after an evaluation; a loss that is not finite is none, and no gain. */
 export function afterEvaluation(state: RunState, loss: number): RunState {
   const best = state.best_val_loss;
-  const gained = best === null || loss < best;
+  const gained = Number.isFinite(loss) && (best === null || loss < best);
   return {
     ...state,
-    val_loss: loss,
+    val_loss: finiteOrNull(loss),
     best_val_loss: gained ? loss : best,
     evaluations_without_gain: gained ? 0 : state.evaluations_without_gain + 1,
   };
+}
+
+/** JSON has no other numbers. */
+export function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
 }

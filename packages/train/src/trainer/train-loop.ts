@@ -1,7 +1,6 @@
 /** @file The loop of a training run: steps, evaluations, checkpoints, and what to do when gradients break. */
-import { abortedError, throwIfAborted } from '@quaver/executor';
+import { abortedError } from '@quaver/executor';
 import type { TensorToWrite } from '@quaver/formats';
-import { QuaverError } from '@quaver/numerics';
 import { parametersSha256 } from '../checkpoint/hash-bytes.ts';
 import type { CheckpointStore } from '../checkpoint/store.ts';
 import type { Batch } from '../data/batch.ts';
@@ -9,7 +8,8 @@ import type { Dataset, TrainingBatch } from '../data/dataset.ts';
 import type { StepRecord } from '../metrics/records.ts';
 import type { RunWriter } from '../metrics/run-writer.ts';
 import { schedule } from '../schedule.ts';
-import { afterEvaluation, freshRunState, parseRunState } from './run-state.ts';
+import { checkWeights, diverged } from './finite-weights.ts';
+import { afterEvaluation, encodeRunState, finiteOrNull, type RunState } from './run-state.ts';
 import type { TrainRunOptions, TrainRunResult } from './run-types.ts';
 import type { TrainingSession } from './training-session.ts';
 
@@ -26,13 +26,16 @@ export class TrainLoop {
   readonly #options: TrainRunOptions;
   readonly #parts: RunParts;
   readonly #rate: (step: number) => number;
-  #state = freshRunState;
-  #skippedInARow = 0;
-  #savedAt = -1;
+  #state: RunState;
+  #savedAt: number;
+  #evaluatedAt = -1;
 
-  constructor(options: TrainRunOptions, parts: RunParts) {
+  /** @param state fresh, or that of the checkpoint to which the session was restored */
+  constructor(options: TrainRunOptions, parts: RunParts, state: RunState) {
     this.#options = options;
     this.#parts = parts;
+    this.#state = state;
+    this.#savedAt = state.step === 0 ? -1 : state.step;
     const { cooldown, ...rest } = options.config.schedule;
     this.#rate = schedule({
       ...rest,
@@ -41,43 +44,20 @@ export class TrainLoop {
     });
   }
 
-  async restore(step: number): Promise<void> {
-    const { session, store } = this.#parts;
-    const checkpoint = await store.open(step);
-    try {
-      this.#state = parseRunState(checkpoint.json, checkpoint.folder);
-      await session.restore(async (kind, { name, dtype, shape }) => {
-        const tensor = (kind === 'parameter' ? checkpoint.parameters : checkpoint.state).get(name);
-        if (tensor?.dtype === dtype && tensor.shape.join() === shape.join()) return tensor.read();
-        const found = tensor ? `is ${tensor.dtype}[${tensor.shape}]` : 'is missing';
-        throw new QuaverError(
-          'checkpoint-of-another-model',
-          `${checkpoint.folder}: '${name}' ${found}, expected ${dtype}[${shape}]`,
-          {
-            hint: 'Resume with the model and the optimizer that the run was started with.',
-            where: { file: checkpoint.folder, tensor: name },
-          },
-        );
-      }, this.#state.applied_steps);
-      this.#savedAt = step;
-    } finally {
-      await checkpoint.close();
-    }
-  }
-
   async run(): Promise<TrainRunResult> {
     const { config, signal } = this.#options;
     if (config.evaluate && this.#state.step === 0) {
-      this.#state = { ...this.#state, val_loss_before: await this.#evaluate() };
-      throwIfAborted(signal);
+      // There is nothing yet that an abort could lose.
+      const loss = await this.#evaluate(signal);
+      if (!Number.isFinite(loss)) await checkWeights(this.#parts.session);
+      this.#state = { ...this.#state, val_loss_before: finiteOrNull(loss) };
     }
     const first = this.#state.step;
     const cursor = this.#state.cursor;
     const batches = this.#parts.dataset.batches({ ...(cursor ? { cursor } : {}) });
-    let ended: TrainRunResult['ended'] = 'steps';
     let [tokens, seconds] = [0, 0];
     try {
-      while (this.#state.step < config.steps) {
+      while (this.#state.step < config.steps && !this.#isOutOfPatience()) {
         if (signal?.aborted) {
           await this.#save();
           throw abortedError(signal);
@@ -87,10 +67,6 @@ export class TrainLoop {
         seconds += trainingSeconds(record);
         const secondsLeft = ((config.steps - record.step) * seconds) / (record.step - first);
         this.#options.onEvent?.({ phase: 'step', record, steps: config.steps, secondsLeft });
-        if (this.#isOutOfPatience()) {
-          ended = 'early-stop';
-          break;
-        }
       }
     } finally {
       await batches.return();
@@ -106,7 +82,7 @@ export class TrainLoop {
       tokens_per_s: seconds === 0 ? 0 : tokens / seconds,
       skipped_steps: this.#state.step - this.#state.applied_steps,
       parameters_sha256: await parametersSha256(this.#tensors('parameters')),
-      ended,
+      ended: this.#state.step < config.steps ? 'early-stop' : 'steps',
     };
   }
 
@@ -121,18 +97,24 @@ export class TrainLoop {
     // Not stopped by the signal: half a step would have to be thrown away.
     const { loss, gradNorm, skipped, seconds } = await session.step(taken, lr);
     const tokens = taken.reduce((sum, { realTokens }) => sum + realTokens, 0);
-    this.#skippedInARow = skipped ? this.#skippedInARow + 1 : 0;
+    const skippedInARow = skipped ? this.#state.skipped_in_a_row + 1 : 0;
+    // Before the step counts: with weights that are not finite no step can help.
+    if (skippedInARow === 1) await checkWeights(session);
     this.#state = {
       ...this.#state,
       step,
       applied_steps: session.appliedSteps,
       tokens: this.#state.tokens + tokens,
-      loss: Number.isFinite(loss) ? loss : null,
+      loss: finiteOrNull(loss),
       cursor,
+      skipped_in_a_row: skippedInARow,
     };
     const due = config.evaluate && (step % config.evaluate.every === 0 || step === config.steps);
     const evaluation = due ? await timed(() => this.#evaluate()) : undefined;
-    if (evaluation) this.#state = afterEvaluation(this.#state, evaluation.result);
+    if (evaluation) {
+      this.#state = afterEvaluation(this.#state, evaluation.result);
+      this.#evaluatedAt = step;
+    }
     const record: StepRecord = {
       step,
       loss,
@@ -146,16 +128,18 @@ export class TrainLoop {
       seconds: { data, ...seconds, ...(evaluation ? { evaluate: evaluation.seconds } : {}) },
     };
     await writer.step(record);
-    if (this.#skippedInARow >= config.max_skipped) throw await this.#diverged();
+    if (skippedInARow >= config.max_skipped) {
+      throw diverged(`the gradient was not finite in ${skippedInARow} steps in a row, up to step ${step}`, { step });
+    }
     if (step % config.checkpoint.every === 0) await this.#save();
     return record;
   }
 
-  async #evaluate(): Promise<number> {
+  async #evaluate(signal?: AbortSignal): Promise<number> {
     const { onEvent, config } = this.#options;
     const { dataset, session } = this.#parts;
     onEvent?.({ phase: 'evaluate', step: this.#state.step });
-    const { loss } = await session.evaluate(upTo(dataset.validation(), config.evaluate!.batches));
+    const { loss } = await session.evaluate(upTo(dataset.validation(signal), config.evaluate!.batches), signal);
     onEvent?.({ phase: 'evaluate', step: this.#state.step, loss });
     return loss;
   }
@@ -173,10 +157,11 @@ export class TrainLoop {
     await writer.flush();
     const { folder } = await store.save({
       step,
-      ...(val_loss === null ? {} : { metric: val_loss }),
+      // The loss of an earlier step says nothing about these weights.
+      ...(val_loss === null || this.#evaluatedAt !== step ? {} : { metric: val_loss }),
       parameters: this.#tensors('parameters'),
       state: this.#tensors('states'),
-      json: JSON.parse(JSON.stringify(this.#state)),
+      json: encodeRunState(this.#state),
     });
     this.#savedAt = step;
     this.#options.onEvent?.({ phase: 'checkpoint', step, folder });
@@ -188,29 +173,6 @@ export class TrainLoop {
       ...tensor,
       read: () => (kind === 'parameters' ? session.readParameter(tensor.name) : session.readState(tensor.name)),
     }));
-  }
-
-  /** The weights may be what is broken; then the first of them is named. */
-  async #diverged(): Promise<QuaverError> {
-    const { session } = this.#parts;
-    for (const { name } of session.parameters) {
-      const bytes = await session.readParameter(name);
-      const at = new Float32Array(bytes.slice().buffer).findIndex((value) => !Number.isFinite(value));
-      if (at < 0) continue;
-      return new QuaverError('weights-not-finite', `'${name}' is not finite at element ${at}`, {
-        hint: 'The model that the run started from is broken: import it again.',
-        where: { tensor: name, element: at },
-      });
-    }
-    const { step } = this.#state;
-    return new QuaverError(
-      'training-diverged',
-      `the gradient was not finite in ${this.#skippedInARow} steps in a row, up to step ${step}`,
-      {
-        hint: 'Lower schedule.peak, lengthen schedule.warmup, or train in bf16. The last checkpoint is as it was.',
-        where: { step },
-      },
-    );
   }
 }
 

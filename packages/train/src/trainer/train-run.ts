@@ -1,39 +1,28 @@
 /** @file A training run in a folder: steps, evaluations, checkpoints, records. */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Recipe } from '@quaver/compiler';
-import { fileError, writeFileAtomically } from '@quaver/formats/node';
+import { globPattern, type Recipe } from '@quaver/compiler';
 import { Tokenizer } from '@quaver/generate';
+import type { Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
-import { latestCheckpoint, openTrainingCheckpoint } from '../checkpoint/read-checkpoint.ts';
 import { lockRunFolder, type RunLock } from '../checkpoint/run-lock.ts';
 import { CheckpointStore } from '../checkpoint/store.ts';
-import { parseTrainConfig, type TrainConfig } from '../config.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { generateData } from '../data/node/generate-data.ts';
 import { openDataset } from '../data/node/open-dataset.ts';
 import { openRunWriter } from '../metrics/run-writer.ts';
 import { writeRunReport } from '../report/write-report.ts';
 import { optimizerGroups } from './optimizer-config.ts';
+import { checkpointToResume, restoreRun } from './restore-run.ts';
+import { checkUnused, clearLeftovers, readRunConfig, reportFile, saveConfig } from './run-folder.ts';
+import { freshRunState } from './run-state.ts';
 import type { TrainRunOptions, TrainRunResult } from './run-types.ts';
 import { TrainLoop } from './train-loop.ts';
 import { TrainingSession } from './training-session.ts';
 
-const configFile = 'config.json';
-const reportFile = 'report.html';
-
-/** The configuration that a run was started with. @throws QuaverError `file-…`, `train-config-invalid` */
-export async function readRunConfig(folder: string): Promise<TrainConfig> {
-  const file = join(folder, configFile);
-  const text = await readFile(file, 'utf8').catch((error) => Promise.reject(fileError(file, error)));
-  try {
-    return parseTrainConfig(JSON.parse(text));
-  } catch (cause) {
-    if (cause instanceof QuaverError) throw cause;
-    throw new QuaverError('train-config-invalid', `${file}: this is not JSON`, { where: { file }, cause });
-  }
-}
+/** Ends what was opened, the last first. */
+type CleanUp = (() => Promise<void>)[];
 
 /**
  * Trains to the end, or until the signal.
@@ -45,34 +34,72 @@ export async function trainRun(
   options: TrainRunOptions,
   finish?: (session: TrainingSession) => Promise<void>,
 ): Promise<TrainRunResult> {
-  const { folder, config } = options;
-  if (!options.resume)
-    await mkdir(folder, { recursive: true }).catch((error) => Promise.reject(fileError(folder, error)));
-  const lock = await lockRunFolder(folder);
-  const cleanUp: (() => Promise<void>)[] = [() => lock.release()];
+  await checkFolder(options);
+  const lock = await lockRunFolder(options.folder);
+  const cleanUp: CleanUp = [() => lock.release()];
+  let result: TrainRunResult;
   try {
-    const start = options.resume ? await lastState(folder, moduleDigest(options)) : undefined;
-    const writer = await openRunWriter(lock, options.resume ? { resumeAt: start?.step ?? 0 } : {});
-    cleanUp.push(() => writer.close());
-    if (!options.resume) await saveConfig(lock, config);
-    const dataset = await openData(options);
-    cleanUp.push(() => dataset.close());
-    const session = await openSession(options);
-    cleanUp.push(() => session[Symbol.asyncDispose]());
-    const store = await CheckpointStore.open(lock, {
-      module: moduleDigest(options),
-      keepLast: config.checkpoint.keep_last,
-      keepBest: config.checkpoint.keep_best,
-    });
-    const loop = new TrainLoop(options, { dataset, session, store, writer });
-    if (start) await loop.restore(start.step);
-    const result = await loop.run();
-    await writeRunReport(folder, join(folder, reportFile));
-    await finish?.(session);
-    return result;
-  } finally {
-    for (const step of cleanUp.reverse()) await step();
+    result = await trainLocked(options, lock, cleanUp, finish);
+  } catch (error) {
+    // What went wrong first is what counts.
+    await endAll(cleanUp).catch(() => undefined);
+    throw error;
   }
+  await endAll(cleanUp);
+  return result;
+}
+
+async function trainLocked(
+  options: TrainRunOptions,
+  lock: RunLock,
+  cleanUp: CleanUp,
+  finish: ((session: TrainingSession) => Promise<void>) | undefined,
+): Promise<TrainRunResult> {
+  const { folder, config, resume = false } = options;
+  if (resume) await clearLeftovers(lock);
+  else {
+    await checkUnused(folder);
+    await saveConfig(lock, config);
+  }
+  const store = await CheckpointStore.open(lock, {
+    module: moduleDigest(options),
+    keepLast: config.checkpoint.keep_last,
+    keepBest: config.checkpoint.keep_best,
+  });
+  const checkpoint = resume ? await checkpointToResume(store, config) : undefined;
+  const dataset = await openData(options);
+  cleanUp.push(() => dataset.close());
+  const session = await openSession(options);
+  cleanUp.push(() => session[Symbol.asyncDispose]());
+  const state = checkpoint ? await restoreRun(checkpoint, { store, session, dataset }, folder) : freshRunState;
+  // Last: records of steps after the checkpoint are cut off only when it is sure that they will be written again.
+  const writer = await openRunWriter(lock, resume ? { resumeAt: state.step } : {});
+  cleanUp.push(() => writer.close());
+  const result = await new TrainLoop(options, { dataset, session, store, writer }, state).run();
+  await writeRunReport(folder, join(folder, reportFile));
+  await finish?.(session);
+  return result;
+}
+
+/** Ends everything, also after one has failed. @throws the first failure */
+async function endAll(cleanUp: CleanUp): Promise<void> {
+  const failures: unknown[] = [];
+  for (const end of cleanUp.reverse()) await end().catch((error) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}
+
+/** @throws QuaverError `run-not-found`, `run-not-a-run`, `train-config-invalid` */
+async function checkFolder({ folder, resume = false }: TrainRunOptions): Promise<void> {
+  if (resume) {
+    await readRunConfig(folder);
+    return;
+  }
+  const stats = await stat(folder).catch(() => undefined);
+  if (!stats || stats.isDirectory()) return;
+  throw new QuaverError('run-not-a-run', `${folder}: is a file, not a folder`, {
+    where: { file: folder },
+    hint: 'Choose another folder for the new run.',
+  });
 }
 
 /** Identifies the tensors of a run: a checkpoint goes with one model, optimizer and recipe. */
@@ -81,26 +108,6 @@ function moduleDigest({ module, config }: TrainRunOptions): string {
   const { optimizer, no_weight_decay, frozen, recipe } = config;
   const text = JSON.stringify([module.name, parameters, optimizer, no_weight_decay, frozen, recipe]);
   return createHash('sha256').update(text).digest('hex');
-}
-
-/** The step of the latest checkpoint; undefined for a run that was interrupted before its first one. */
-async function lastState(folder: string, module: string): Promise<{ readonly step: number } | undefined> {
-  const latest = await latestCheckpoint(folder);
-  if (!latest) return undefined;
-  const checkpoint = await openTrainingCheckpoint(folder, latest.step, { module });
-  await checkpoint.close();
-  return { step: latest.step };
-}
-
-async function saveConfig(lock: RunLock, config: TrainConfig): Promise<void> {
-  const bytes = new TextEncoder().encode(`${JSON.stringify(config, undefined, 2)}\n`);
-  await writeFileAtomically(
-    join(lock.folder, configFile),
-    (async function* () {
-      yield bytes;
-    })(),
-    bytes.byteLength,
-  );
 }
 
 async function openData({ config, folder, module, signal, onEvent }: TrainRunOptions): Promise<Dataset> {
@@ -132,6 +139,7 @@ async function openData({ config, folder, module, signal, onEvent }: TrainRunOpt
 }
 
 async function openSession({ config, module, executor, signal, onEvent }: TrainRunOptions): Promise<TrainingSession> {
+  checkFrozen(config.frozen, module);
   return TrainingSession.open(module, executor, {
     recipe: config.recipe as string | Recipe,
     optimizer: optimizerGroups(config.optimizer, config.no_weight_decay, config.frozen),
@@ -140,4 +148,17 @@ async function openSession({ config, module, executor, signal, onEvent }: TrainR
     signal,
     onProgress: onEvent,
   });
+}
+
+/** A pattern that is misspelt would train what shall stay as it is. */
+function checkFrozen(patterns: readonly string[], { name, parameters }: Module): void {
+  const trainable = parameters.filter((parameter) => parameter.trainable);
+  for (const pattern of patterns) {
+    const expression = globPattern(pattern);
+    if (trainable.some((parameter) => expression.test(parameter.name))) continue;
+    throw new QuaverError('training-frozen-unmatched', `frozen: '${pattern}' is no parameter of module '${name}'`, {
+      hint: `Patterns are of whole names, such as ${trainable[0]?.name ?? 'model.norm.weight'}; \`quaver inspect\` lists them.`,
+      where: { module: name, pattern },
+    });
+  }
 }

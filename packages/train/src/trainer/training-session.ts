@@ -1,22 +1,13 @@
 /** @file A model that trains on one executor: steps, evaluations, and the tensors that a checkpoint holds. */
-import {
-  type CompileReport,
-  compile,
-  quantizeWeightsName,
-  type Recipe,
-  recipeStates,
-  shiftAmaxHistories,
-} from '@quaver/compiler';
+import { type CompileReport, quantizeWeightsName, recipeStates } from '@quaver/compiler';
 import { type Executor, Session, type SessionProgress, type SessionState } from '@quaver/executor';
-import { findFunction, type HostTensor, type Module, updatedNames } from '@quaver/ir';
+import { findFunction, type HostTensor, type Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
-import { type TrainingModule, type TrainingModuleOptions, trainingModule } from '../graph/training-module.ts';
+import type { TrainingModule } from '../graph/training-module.ts';
+import { type CompiledTraining, type CompileTrainingOptions, compileTraining } from './compile-training.ts';
 import { type LossBatch, lossInputs, weightOf } from './loss-inputs.ts';
 
-export interface TrainingSessionOptions extends TrainingModuleOptions {
-  /** A built-in recipe's name, or a recipe. */
-  readonly recipe: string | Recipe;
-  readonly signal?: AbortSignal | undefined;
+export interface TrainingSessionOptions extends CompileTrainingOptions {
   readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
 }
 
@@ -54,14 +45,14 @@ export class TrainingSession implements AsyncDisposable {
   /** Steps that changed the parameters: what an optimizer counts. */
   #applied = 0;
 
-  private constructor(training: TrainingModule, module: Module, report: CompileReport, session: Session) {
+  private constructor({ training, module, report, stepFunctions }: CompiledTraining, session: Session) {
     this.#training = training;
     this.#source = training.model;
     this.module = module;
     this.report = report;
     this.#session = session;
     this.#needsHistory = recipeStates(module).some(({ type }) => type.dtype === 'f32');
-    this.#state = session.createState({}, stepFunctions(module));
+    this.#state = session.createState({}, stepFunctions);
   }
 
   /**
@@ -69,19 +60,16 @@ export class TrainingSession implements AsyncDisposable {
    * @throws QuaverError `training-…`, `recipe-…`, `module-already-lowered`, `session-…`, `executor-…`, `aborted`
    */
   static async open(model: Module, executor: Executor, options: TrainingSessionOptions): Promise<TrainingSession> {
-    const { recipe, signal, onProgress } = options;
-    const training = trainingModule(model, options);
-    const { module: compiled, report } = await compile(training.module, { recipe, ...(signal ? { signal } : {}) });
-    // Both end a step for the scales that come from earlier steps.
-    const module = shiftAmaxHistories(shiftAmaxHistories(compiled, 'update'), 'discard');
-    const weights = findFunction(module, quantizeWeightsName);
-    const session = await Session.open(module, executor, {
-      functions: [...stepFunctions(module), 'loss', ...(weights ? [quantizeWeightsName] : [])],
-      computed: weights ? [...updatedNames(weights, 'parameter')] : [],
+    const { signal, onProgress } = options;
+    const compiled = await compileTraining(model, options);
+    const { functions, computed } = compiled;
+    const session = await Session.open(compiled.module, executor, {
+      functions,
+      computed,
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress } : {}),
     });
-    const opened = new TrainingSession(training, module, report, session);
+    const opened = new TrainingSession(compiled, session);
     try {
       await opened.#quantize(signal);
     } catch (error) {
@@ -194,17 +182,20 @@ export class TrainingSession implements AsyncDisposable {
   }
 
   /**
-   * Goes on from a checkpoint: all parameters that train and all states, and the steps that had been applied.
-   * @throws what reading throws; QuaverError `buffer-size`, `aborted`
+   * Goes on from a checkpoint: all parameters that train and all states, and the steps that had been applied. Parameters that do
+   * not train must be what they were.
+   * @throws what reading throws; QuaverError `checkpoint-of-another-model`, `buffer-size`, `aborted`
    */
   async restore(
     read: (kind: 'parameter' | 'state', tensor: TrainingTensor) => Promise<Uint8Array>,
     appliedSteps: number,
     signal?: AbortSignal,
   ): Promise<void> {
+    const trained = new Set(this.#training.trained);
     for (const tensor of this.parameters) {
-      if (!this.#training.trained.includes(tensor.name)) continue;
-      await this.#session.writeParameter(tensor.name, await read('parameter', tensor), signal);
+      const bytes = await read('parameter', tensor);
+      if (trained.has(tensor.name)) await this.#session.writeParameter(tensor.name, bytes, signal);
+      else if (!equalBytes(bytes, await this.readParameter(tensor.name, signal))) throw frozenChanged(tensor.name);
     }
     for (const tensor of this.states) {
       await this.#session.writeState(this.#state, tensor.name, await read('state', tensor), signal);
@@ -231,13 +222,19 @@ export class TrainingSession implements AsyncDisposable {
   }
 }
 
-/** The functions that share the state of a run. */
-function stepFunctions(module: Module): string[] {
-  return ['backward', 'update', 'discard'].filter((name) => findFunction(module, name));
-}
-
 function scalar(value: number): HostTensor {
   return { type: { dtype: 'f32', shape: [1] }, data: Float32Array.of(value) };
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
+}
+
+function frozenChanged(name: string): QuaverError {
+  return new QuaverError('checkpoint-of-another-model', `'${name}' is frozen, but not what it was in the checkpoint`, {
+    hint: 'Restore the model as it was when the run was started, or start a new run.',
+    where: { tensor: name },
+  });
 }
 
 function noTargets(): QuaverError {
