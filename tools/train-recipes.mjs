@@ -5,36 +5,54 @@
  *   npm run train:recipes                                     all recipes, and writes the documentation
  *   npm run train:recipes -- --steps 20 --only bf16,fp8-block  prints the table, writes nothing
  *   npm run train:recipes -- --jobs 2                          two at a time, one thread each
+ *   npm run train:recipes -- --finetune                        fine-tunes SmolLM2-135M-Instruct instead, in bf16 and fp8-block
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { pullModel } from '@quaver/sdk/node';
 import { linePlot } from './bench/plot.mjs';
 import { pinnedNode, root, run } from './process.mjs';
 
-const recipes = ['bf16', 'f32', 'fp8-block', 'fp8-block-f32', 'fp8-tensor', 'fp8-delayed'];
-const config = path.join(root, 'examples/train/tiny.json');
-const folder = path.join(root, 'build/train-recipes');
-const page = path.join(root, 'docs/training.md');
-const picture = path.join(root, 'docs/training/recipes.svg');
-
 const { values } = parseArgs({
   options: {
-    steps: { type: 'string', default: '300' },
-    rows: { type: 'string', default: '8' },
+    finetune: { type: 'boolean', default: false },
+    steps: { type: 'string' },
     jobs: { type: 'string', default: '1' },
     only: { type: 'string' },
   },
 });
-const chosen = values.only?.split(',') ?? recipes;
+
+/** What is trained: from scratch, or fine-tuned. */
+const task = values.finetune
+  ? {
+      name: 'finetune',
+      config: 'examples/train/finetune.json',
+      recipes: ['bf16', 'fp8-block'],
+      steps: '30',
+      flags: async () => ['--model', (await pullModel('smollm2-135m-instruct')).path],
+    }
+  : {
+      name: 'recipes',
+      config: 'examples/train/tiny.json',
+      recipes: ['bf16', 'f32', 'fp8-block', 'fp8-block-f32', 'fp8-tensor', 'fp8-delayed'],
+      steps: '300',
+      flags: async () => ['--rows', '8'],
+    };
+const config = path.join(root, task.config);
+const folder = path.join(root, 'build/train-recipes', task.name);
+const page = path.join(root, 'docs/training.md');
+const picture = path.join(root, `docs/training/${task.name}.svg`);
+const steps = values.steps ?? task.steps;
+const chosen = values.only?.split(',') ?? task.recipes;
 const jobs = Number(values.jobs);
 
 async function train(recipe) {
   const out = path.join(folder, recipe);
   rmSync(out, { recursive: true, force: true });
   const threads = Math.max(1, Math.floor(os.availableParallelism() / jobs));
-  const args = ['train', '--config', config, '--recipe', recipe, '--steps', values.steps, '--rows', values.rows];
+  const args = ['train', '--config', config, '--recipe', recipe, '--steps', steps, ...(await task.flags())];
   const command = [
     path.join(root, 'packages/cli/bin/quaver.js'),
     ...args,
@@ -85,16 +103,16 @@ function table(results) {
 }
 
 function section(results) {
-  const { steps, tokens } = results[0];
+  const { steps: done, tokens } = results[0];
   const cpu = os.cpus()[0].model.trim();
   const date = new Date().toISOString().slice(0, 10);
   return [
-    `Made by \`npm run train:recipes\` on ${date}: ${steps} steps of ${values.rows} rows of 256 tokens (${(tokens / 1e6).toFixed(2)} million tokens),`,
-    `the same data in the same order; ${cpu}, ${os.availableParallelism()} cores. Losses are nats per token, over the validation problems.`,
+    `Made by \`npm run train:recipes${values.finetune ? ' -- --finetune' : ''}\` on ${date}: ${done} steps (${tokens.toLocaleString('en-US')} tokens), the same data in the same`,
+    `order; ${cpu}, ${os.availableParallelism()} cores. Losses are nats per token; before the first step the validation loss was ${results[0].val_loss_before.toFixed(4)}.`,
     '',
     ...table(results),
     '',
-    '![Validation loss over the steps, one curve for each recipe](training/recipes.svg)',
+    `![Validation loss over the steps, one curve for each recipe](training/${task.name}.svg)`,
   ].join('\n');
 }
 
@@ -105,7 +123,7 @@ if (values.only === undefined) {
   const series = results.map(({ recipe, points }) => ({ label: recipe, points }));
   writeFileSync(picture, linePlot({ title: 'Validation loss', xTitle: 'step', yTitle: 'nats per token', series }));
   const text = readFileSync(page, 'utf8');
-  const [before, after] = ['<!-- recipes -->\n', '\n<!-- /recipes -->'];
+  const [before, after] = [`<!-- ${task.name} -->\n`, `\n<!-- /${task.name} -->`];
   const from = text.indexOf(before) + before.length;
   writeFileSync(page, text.slice(0, from) + section(results) + text.slice(text.indexOf(after)));
   console.error(`wrote ${path.relative(root, page)} and ${path.relative(root, picture)}`);
