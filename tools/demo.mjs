@@ -1,19 +1,39 @@
 /**
- * @file `npm run demo`: gets a real model, compiles it to FP8, shows the report, generates text, and compares generation with
- * training bit for bit, with the commands that anyone would use. Made files are kept in the cache, so that a second run is quick.
+ * @file `npm run demo`: compiles a model to FP8, shows the report, generates text, and compares generation with training bit for bit,
+ * with the commands that anyone would use. The model is our own that solves arithmetic problems, so no network is needed;
+ * `npm run demo -- --model smollm2` gets SmolLM2-135M-Instruct. Made files are kept in the cache, so that a second run is quick.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { generateProblem, isCorrect } from '@quaver/model-arithmetic';
+import { modelPath } from '@quaver/model-arithmetic/node';
 import { cacheFolder } from '@quaver/sdk/node';
 import { root } from './process.mjs';
+
+const models = { arithmetic: { find: async () => modelPath(), use: solve }, smollm2: { find: pullSmollm2, use: chat } };
+const name = chosenModel();
 
 const quaverCommand = path.join(root, 'packages/cli/bin/quaver.js');
 const started = performance.now();
 const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 const bold = (text) => (process.stdout.isTTY && !process.env.NO_COLOR ? `\u001b[1m${text}\u001b[0m` : text);
 const say = (text = '') => console.log(text);
+
+function chosenModel() {
+  let problem;
+  try {
+    const { model } = parseArgs({ options: { model: { type: 'string', default: 'arithmetic' } } }).values;
+    if (Object.hasOwn(models, model)) return model;
+    problem = `There is no model "${model}" to show.`;
+  } catch (error) {
+    problem = error.message;
+  }
+  console.error(`${problem}\nUsage: npm run demo -- --model ${Object.keys(models).join('|')}`);
+  process.exit(2);
+}
 
 /** Runs a quaver command and shows it; `take` gives its standard output back instead of printing it. */
 async function quaver(args, { take = false } = {}) {
@@ -35,13 +55,39 @@ async function quaver(args, { take = false } = {}) {
 }
 
 /** Changes when the model or the compiled packages do: then the files of an earlier run are of no use. */
-function keyOf(checkpoint) {
-  const hash = createHash('sha256').update(`${checkpoint} ${statSync(checkpoint).mtimeMs}\n`);
-  for (const name of readdirSync(path.join(root, 'packages')).sort()) {
-    const stamp = path.join(root, 'packages', name, 'dist/.tsbuildinfo');
+function keyOf(source) {
+  const hash = createHash('sha256').update(`${source} ${statSync(source).mtimeMs}\n`);
+  for (const each of readdirSync(path.join(root, 'packages')).sort()) {
+    const stamp = path.join(root, 'packages', each, 'dist/.tsbuildinfo');
     if (existsSync(stamp)) hash.update(readFileSync(stamp));
   }
   return hash.digest('hex').slice(0, 12);
+}
+
+/** The checkpoint, from the cache or the network. */
+async function pullSmollm2() {
+  const checkpoint = await quaver(['pull', 'smollm2-135m-instruct'], { take: true });
+  say(checkpoint);
+  return checkpoint;
+}
+
+async function chat() {
+  const question = 'What is gravity? Answer in two sentences.';
+  await quaver(['generate', compiled, '--chat', '--prompt', question, '--max-new-tokens', '64']);
+}
+
+/** Problems that training did not show, one of each kind that has working to show; the verifier reads the last line. */
+async function solve() {
+  let right = 0;
+  const kinds = ['addition', 'subtraction', 'multiplication', 'two-step', 'word'];
+  for (const [index, kind] of kinds.entries()) {
+    const problem = generateProblem(1, index, 'held-out', { kinds: [kind], difficulties: [2] });
+    const text = await quaver(['generate', compiled, '--chat', '--quiet', '--prompt', problem.prompt], { take: true });
+    const correct = isCorrect(problem, text);
+    if (correct) right++;
+    say(`${text}\n${bold(correct ? '✓ right' : `✗ wrong: it is ${problem.answer}`)}`);
+  }
+  say(`\n${right} of ${kinds.length} answers are right. All measurements: packages/model-arithmetic/model/ORIGIN.md`);
 }
 
 const folder = path.join(cacheFolder(), 'demo');
@@ -50,24 +96,22 @@ mkdirSync(folder, { recursive: true });
 process.on('SIGINT', () => undefined);
 
 say(bold('Quaver: one FP8 graph for generation and for training'));
-const checkpoint = await quaver(['pull', 'smollm2-135m-instruct'], { take: true });
-say(checkpoint);
-
-const key = keyOf(checkpoint);
-for (const name of readdirSync(folder)) {
-  if (/\.(qvr|json)$/.test(name) && !name.includes(key)) rmSync(path.join(folder, name));
+const source = await models[name].find();
+const key = keyOf(source);
+for (const file of readdirSync(folder)) {
+  if (file.startsWith(`${name}-`) && !file.includes(key)) rmSync(path.join(folder, file));
 }
-const model = path.join(folder, `smollm2-${key}.qvr`);
-const compiled = path.join(folder, `smollm2-${key}.fp8.qvr`);
-const report = path.join(folder, `report-${key}.json`);
+const imported = source.endsWith('.qvr') ? source : path.join(folder, `${name}-${key}.qvr`);
+const compiled = path.join(folder, `${name}-${key}.fp8.qvr`);
+const report = path.join(folder, `${name}-${key}.report.json`);
 
 const made = performance.now();
-if (!existsSync(model)) await quaver(['import', checkpoint, '-o', model]);
-if (existsSync(compiled) && existsSync(report)) {
+if (!existsSync(imported)) await quaver(['import', source, '-o', imported]);
+if (name === 'smollm2' && existsSync(compiled) && existsSync(report)) {
   say(`\nAlready compiled: ${compiled}`);
 } else {
-  await quaver(['compile', model, '--recipe', 'fp8-block', '-o', compiled, '--report', report]);
-  say(`\nImported and compiled in ${seconds(made)}; the whole report: ${report}`);
+  await quaver(['compile', imported, '--recipe', 'fp8-block', '-o', compiled, '--report', report]);
+  say(`\nMade in ${seconds(made)}; the whole report: ${report}`);
 }
 
 const { linear_weights: weights, bytes } = JSON.parse(readFileSync(report, 'utf8'));
@@ -79,8 +123,7 @@ ${bold('Sizes')}
   all parameters, imported            ${megabytes(bytes.before.total)}
   all parameters, compiled            ${megabytes(bytes.after.total)}`);
 
-const question = 'What is gravity? Answer in two sentences.';
-await quaver(['generate', compiled, '--chat', '--prompt', question, '--max-new-tokens', '64']);
+await models[name].use();
 
 say(
   `\n${bold('The same bits in generation and training?')} Log-probabilities by every route, with a KV cache in BF16 and in FP8:`,

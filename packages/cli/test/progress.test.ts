@@ -44,3 +44,14 @@ it('figures for people have a unit and three digits', () => {
   ]);
   expect([0, 999, 12_340, 250_000].map(formatDuration)).toEqual(['0 ms', '999 ms', '12.3 s', '4 min 10 s']);
 });
+
+it('details change without a new beginning', () => {
+  const lines: string[] = [];
+  let now = 0;
+  const progress = new LineProgress({ write: (text: string) => lines.push(text) > 0 }, () => now);
+  for (let step = 1; step <= 100; step++) {
+    progress.update('Training', step, 100, `step ${step}, loss ${(9 / step).toFixed(2)}`);
+    now += 100;
+  }
+  expect(lines).toEqual(['Training 21 %: step 21, loss 0.43\n', 'Training 71 %: step 71, loss 0.13\n']);
+});

@@ -2,9 +2,7 @@
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type Finished, start } from './run-quaver.ts';
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -93,24 +91,3 @@ export function fileDigests(run: string): Record<string, string> {
 
 export const checkpointNames = (run: string): string[] =>
   existsSync(path.join(run, 'checkpoints')) ? readdirSync(path.join(run, 'checkpoints')).sort() : [];
-
-/** What a command is waited for before it is killed. */
-export type Moment = { readonly step: number } | 'while a checkpoint is written';
-
-/** Starts a command and kills it at a moment of its run; false when it came to its end before. */
-export async function killAt(args: readonly string[], run: string, moment: Moment): Promise<boolean> {
-  const { child, finished } = start(args);
-  let ended: Finished | undefined;
-  finished.then((result) => (ended = result));
-  const before = new Set(checkpointNames(run));
-  const reached = () =>
-    typeof moment === 'object'
-      ? readRecords(run).length >= moment.step
-      : checkpointNames(run).some((name) => name.endsWith('.partial') && !before.has(name));
-  while (!ended && !reached()) await sleep(1);
-  child.kill('SIGKILL');
-  const { signal, code, stdout, stderr } = await finished;
-  if (signal === 'SIGKILL') return true;
-  if (code === 0) return false;
-  throw new Error(`ended with ${code}: ${stdout}${stderr}`);
-}

@@ -2,6 +2,12 @@ export { type DifferentiateOptions, differentiate, gradientOutput } from './auto
 export { type GradientProduct, layerLocation, readGradientProduct } from './autodiff/gradient-marks.ts';
 export { type RematPolicy, rematPolicies } from './autodiff/recompute.ts';
 export { type CompileOptions, type CompileResult, compile } from './compile.ts';
+export {
+  type MeasuredTensor,
+  measureQuantization,
+  type QuantizationMeasure,
+  quantizationOutput,
+} from './diagnostics/measure-quantization.ts';
 export { quantizeWeightsName } from './folding/recompute-folded.ts';
 export type { WeightStatistics } from './folding/weight-statistics.ts';
 export { recipeStates } from './lowering/recipe-states.ts';

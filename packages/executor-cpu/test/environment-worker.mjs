@@ -17,7 +17,7 @@ if (isMainThread) {
   const buffer = addon.allocate(engine, 1 << 22, false);
   const fill = addon.ops().indexOf('fill');
   // The same million elements filled again and again, for seconds.
-  const again = Array.from({ length: 4000 }, () => [fill, 0, 0, 1 << 20, 4, 7]).flat();
+  const again = Array.from({ length: 4000 }, () => [fill, 0, 0, 1 << 10, 1 << 10, 4, 7]).flat();
   const image = Float64Array.of(4000, ...again);
   addon.run(addon.load(engine, image, [buffer], false), () => undefined);
   parentPort.postMessage('running');

@@ -1,5 +1,7 @@
 export { philox4x32, uniform, type Words4 } from '@quaver/numerics';
+export type { FoundLogprob, LogprobPath } from './evaluate/generation-paths.ts';
 export {
+  type LeftOutCase,
   mergeParity,
   type ParityCase,
   type ParityOptions,

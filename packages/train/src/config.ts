@@ -94,6 +94,8 @@ const configSchema = z.strictObject({
     .default({ every: 500, keep_last: 2, keep_best: 1 }),
   /** Ends the run when so many evaluations in a row did not lower the validation loss. */
   early_stop: z.strictObject({ patience: count }).optional(),
+  /** Steps between records of what FP8 does to each tensor; 0: none. Where nothing is FP8 there are none either. */
+  quantization_every: z.int().min(0).default(50),
   /** Steps in a row whose gradient is not finite, after which the run gives up. */
   max_skipped: count.default(10),
 });

@@ -1,5 +1,5 @@
 export { type ModelConfig, parseTrainConfig, type TrainConfig } from './config.ts';
-export type { Batch } from './data/batch.ts';
+export { type Batch, buildBatch } from './data/batch.ts';
 export type { DataCursor } from './data/cursor.ts';
 export type { TooLong } from './data/cut-segments.ts';
 export { type BatchesOptions, Dataset, type DatasetStatistics, type TrainingBatch } from './data/dataset.ts';

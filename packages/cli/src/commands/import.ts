@@ -16,7 +16,7 @@ interface ImportFlags extends OutputFlags {
 export function importCommand(environment: Environment): Command {
   const command = new Command('import')
     .description('Turn a checkpoint into a module: graph, weights and tokenizer in one .qvr file.')
-    .argument('<checkpoint>', 'a checkpoint folder, a .safetensors file, or a .gguf file')
+    .argument('<checkpoint>', 'a checkpoint folder, a .safetensors or .gguf file, or a .qvr file to import again')
     .requiredOption('-o, --output <file>', 'the .qvr file to write')
     .addOption(
       new Option('--dtype <type>', 'how weights are stored; auto keeps the type of the checkpoint')
@@ -32,6 +32,7 @@ export function importCommand(environment: Environment): Command {
 Examples:
   quaver import SmolLM2-135M-Instruct/ -o model.qvr
   quaver import model.Q4_1.gguf --dtype bf16 --context 2048 -o model.qvr
+  quaver import model.fp8.qvr -o small.qvr    (not compiled, with the weights that the recipe made)
 
 Known architectures: Llama 2 and 3, SmolLM2, Mistral, Qwen2, Qwen2.5 and Qwen3.`,
     )

@@ -1,4 +1,4 @@
-import { checkParity } from '@quaver/sdk/node';
+import { checkParity, type ParityReport } from '@quaver/sdk/node';
 import { Command } from 'commander';
 import { openModel } from '../model-file.ts';
 import { type ModelFlags, sessionFlags, withModelFlags } from '../model-flags.ts';
@@ -10,16 +10,21 @@ import { nonNegativeInteger, positiveInteger } from '../values.ts';
 interface ParityFlags extends OutputFlags, ModelFlags {
   readonly tokens?: number;
   readonly seed?: number;
+  readonly training: boolean;
 }
 
 export function parityCommand(environment: Environment): Command {
   const command = new Command('parity')
     .description(
-      'Compare generation with training, bit for bit: decode at several batch sizes, prefill, score, logprobs.',
+      'Compare generation with training, bit for bit: decode at several batch sizes, prefill, score, logprobs, training steps.',
     )
     .argument('<model>', 'a .qvr file')
     .option('--tokens <count>', 'sampled tokens to compare in every case (default: 64)', positiveInteger)
-    .option('--seed <n>', 'of the sampled sequences (default: 0)', nonNegativeInteger);
+    .option('--seed <n>', 'of the sampled sequences (default: 0)', nonNegativeInteger)
+    .option(
+      '--no-training',
+      'leave out the training step, which needs an imported model and memory for its f32 masters',
+    );
   return withOutputFlags(withModelFlags(command))
     .addHelpText(
       'after',
@@ -27,13 +32,21 @@ export function parityCommand(environment: Environment): Command {
 Examples:
   quaver parity model.fp8.qvr
   quaver parity model.fp8.qvr --tokens 256 --json
+  quaver parity model.qvr --recipe fp8-block       # the forward pass inside of a training step too
   quaver parity model.fp8.qvr --reduction fast     # the mismatch of engines that add in any order
 
-Every case is run with a KV cache in BF16 and in FP8. Exit code 1 when log-probabilities differ although the recipe
+Every case is run with a KV cache in BF16 and in FP8. A training step can be built from an imported model only. Exit code 1 when log-probabilities differ although the recipe
 promises that they do not; a recipe with per-tensor scales, or with different phases, promises nothing, and neither
 does --reduction fast.`,
     )
     .action((model: string, flags: ParityFlags) => compare(new Run(environment, flags), environment, model, flags));
+}
+
+/** The cases that could not be compared, one line for each reason. */
+function leftOutText(leftOut: ParityReport['left_out']): string {
+  const byReason = new Map<string, Set<string>>();
+  for (const { name, reason } of leftOut) byReason.set(reason, (byReason.get(reason) ?? new Set()).add(`'${name}'`));
+  return [...byReason].map(([reason, names]) => `\nLeft out: ${[...names].join(', ')}: ${reason}.`).join('');
 }
 
 async function compare(run: Run, environment: Environment, file: string, flags: ParityFlags): Promise<void> {
@@ -45,6 +58,7 @@ async function compare(run: Run, environment: Environment, file: string, flags: 
   const { report, promised, why } = await checkParity(module, {
     ...session,
     onProgress: ({ case: name, done, total }) => run.progress.update(name, done, total),
+    training: flags.training,
     ...(flags.tokens === undefined ? {} : { tokens: flags.tokens }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
   });
@@ -63,6 +77,6 @@ async function compare(run: Run, environment: Environment, file: string, flags: 
       ? run.style('green', `The same bits in ${report.tokens} log-probabilities.`)
       : `${report.mismatched_tokens} of ${report.tokens} log-probabilities differ.`;
     const promise = promised ? '' : ` Equality is not promised: ${why}.`;
-    return `${formatTable(head, rows, [2, 3, 4])}\n\n${verdict}${promise}`;
+    return `${formatTable(head, rows, [2, 3, 4])}\n\n${verdict}${promise}${leftOutText(report.left_out)}`;
   });
 }

@@ -45,7 +45,7 @@ export interface InPlace {
  * Up to here the slots of the plan are kept: all values of a slot begin at the same address, so threads go from one node to
  * the next with their rows and wait for nobody. In larger programs that does not show, and memory does.
  */
-export const keptSlotsBytes: number = 64 * 2 ** 20;
+export const keptSlotsBytes: number = Number(process.env.KEPT ?? 64 * 2 ** 20);
 
 /** Gives every block its offset. @returns the bytes of the arena */
 export function layOut(

@@ -3,23 +3,25 @@ import type { Session, SessionState } from '@quaver/executor';
 import type { ModelCalls, TokenRows } from '../model-calls.ts';
 
 /** The log-probability that a path gives to token `index` (from 1) of a sequence. */
-interface FoundLogprob {
+export interface FoundLogprob {
   readonly index: number;
   readonly logprob: number;
 }
 
-export interface GenerationPath {
+export interface LogprobPath {
   readonly name: string;
   /** Sequences per call. */
   readonly batch: number;
   /** Whether the long sequence is among them; in all paths it would double what a check costs. */
   readonly long?: boolean;
+  /** Why it finds nothing when it finds nothing for any sequence. */
+  readonly otherwise?: string;
   /** Log-probabilities found for each of up to `batch` sequences. */
   logprobs(sequences: TokenRows): Promise<readonly (readonly FoundLogprob[])[]>;
 }
 
 /** Decoding at batch 1, 2, 3 and 8; prefill, whole and in pieces; scoring in chunks; whole sequences in a padded batch. */
-export function generationPaths(session: Session, calls: ModelCalls): GenerationPath[] {
+export function generationPaths(session: Session, calls: ModelCalls): LogprobPath[] {
   const paths = new Paths(session, calls);
   return [
     ...[1, 2, 3, 8].map((batch) => ({

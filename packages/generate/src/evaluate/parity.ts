@@ -8,7 +8,7 @@ import { mismatchMetrics, QuaverError } from '@quaver/numerics';
 import { ModelCalls } from '../model-calls.ts';
 import { modelLimits } from '../model-limits.ts';
 import { resolveSampling } from '../sampling/sampler.ts';
-import { type GenerationPath, generationPaths } from './generation-paths.ts';
+import { generationPaths, type LogprobPath } from './generation-paths.ts';
 import { longSequence, type SampledSequence, sampleSequences } from './sample-sequences.ts';
 
 /** So few tokens are for a quick look. */
@@ -23,6 +23,8 @@ export interface ParityOptions {
   readonly seed?: number;
   /** Names the KV cache of this module in the report. */
   readonly kvCache?: string;
+  /** Other ways to come by log-probabilities of the same weights, such as the functions of a training step. */
+  readonly others?: readonly LogprobPath[];
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ParityProgress) => void;
 }
@@ -46,8 +48,16 @@ export interface ParityCase {
   readonly token_mult_prob_error: number;
 }
 
+/** A case that could not be compared. */
+export interface LeftOutCase {
+  readonly name: string;
+  readonly kv_cache: string;
+  readonly reason: string;
+}
+
 export interface ParityReport extends Omit<ParityCase, 'name' | 'kv_cache'> {
   readonly cases: readonly ParityCase[];
+  readonly left_out: readonly LeftOutCase[];
 }
 
 /**
@@ -56,7 +66,7 @@ export interface ParityReport extends Omit<ParityCase, 'name' | 'kv_cache'> {
  *   session throws
  */
 export async function parity(session: Session, options: ParityOptions = {}): Promise<ParityReport> {
-  const { tokens = 64, seed = 0, kvCache = 'as compiled', signal, onProgress } = options;
+  const { tokens = 64, seed = 0, kvCache = 'as compiled', others = [], signal, onProgress } = options;
   if (!(Number.isInteger(tokens) && tokens > 0)) {
     throw new QuaverError('parity-tokens', `parity over ${tokens} tokens`, { hint: 'Give a positive integer.' });
   }
@@ -69,18 +79,21 @@ export async function parity(session: Session, options: ParityOptions = {}): Pro
   const sampled = await sampleSequences(context, tokens);
   const long = tokens >= longFrom ? await longSequence(context, sampled) : undefined;
   const cases: ParityCase[] = [];
-  for (const path of generationPaths(session, calls)) {
-    const metrics = await compare(path, path.long && long ? [long, ...sampled] : sampled, progress(path.name));
-    cases.push({ name: path.name, kv_cache: kvCache, ...metrics });
+  const leftOut: LeftOutCase[] = [];
+  for (const path of [...generationPaths(session, calls), ...others]) {
+    const found = await compare(path, path.long && long ? [long, ...sampled] : sampled, progress(path.name));
+    const named = { name: path.name, kv_cache: kvCache };
+    if (found) cases.push({ ...named, ...found });
+    else leftOut.push({ ...named, reason: path.otherwise ?? 'it gives no log-probabilities' });
   }
-  return mergeParity(cases);
+  return mergeParity(cases, leftOut);
 }
 
 /**
  * The report over cases, for example of one module with several KV caches.
  * @throws QuaverError `mismatch-no-tokens` when there is no case
  */
-export function mergeParity(cases: readonly ParityCase[]): ParityReport {
+export function mergeParity(cases: readonly ParityCase[], leftOut: readonly LeftOutCase[] = []): ParityReport {
   const total = (value: (item: ParityCase) => number) => cases.reduce((sum, item) => sum + value(item), 0);
   const tokens = total((item) => item.tokens);
   if (tokens === 0) {
@@ -92,14 +105,16 @@ export function mergeParity(cases: readonly ParityCase[]): ParityReport {
     max_abs_logprob_diff: Math.max(...cases.map((item) => item.max_abs_logprob_diff)),
     token_mult_prob_error: total((item) => item.token_mult_prob_error * item.tokens) / tokens,
     cases,
+    left_out: leftOut,
   };
 }
 
+/** Undefined when the path finds nothing for any of the sequences. */
 async function compare(
-  path: GenerationPath,
+  path: LogprobPath,
   sequences: readonly SampledSequence[],
   onProgress: (done: number, total: number) => void,
-): Promise<Omit<ParityCase, 'name' | 'kv_cache'>> {
+): Promise<Omit<ParityCase, 'name' | 'kv_cache'> | undefined> {
   const generated: number[] = [];
   const trained: number[] = [];
   for (let from = 0; from < sequences.length; from += path.batch) {
@@ -113,6 +128,7 @@ async function compare(
     }
     onProgress(Math.min(from + path.batch, sequences.length), sequences.length);
   }
+  if (generated.length === 0) return undefined;
   const metrics = mismatchMetrics(Float32Array.from(generated), Float32Array.from(trained));
   return {
     tokens: metrics.tokens,

@@ -7,6 +7,7 @@ import { type Checkpoint, type CheckpointTensor, pairFp8Blocks } from '@quaver/f
 import type { Module } from '@quaver/ir';
 import type { ImportAssets } from '@quaver/models';
 import { QuaverError } from '@quaver/numerics';
+import { headName } from './hugging-face-parts.ts';
 
 /** RoPE tables follow from the configuration. */
 const madeAnew = /^model\.rope\./;
@@ -40,7 +41,7 @@ export function moduleCheckpoint(
 
 function attachedFiles({ attachments, parameters }: Module): ImportAssets {
   // A recipe can give the output projection a precision of its own: then the two are no longer one table.
-  const separateHead = parameters.some(({ name }) => name === 'lm_head.weight');
+  const separateHead = parameters.some(({ name }) => name === headName);
   return {
     names: [...attachments.keys()],
     async bytes(name) {

@@ -1,4 +1,4 @@
-import type { PackedRow } from './packer.ts';
+import type { Segment } from './cut-segments.ts';
 
 /**
  * Rows of T tokens, all arrays [rows, T] in row-major order. A row holds segments, each a text of its own, and padding,
@@ -26,7 +26,11 @@ export interface Batch {
 }
 
 /** @param align where segments start, as the packer had it */
-export function buildBatch(rows: readonly PackedRow[], rowTokens: number, align: number): Batch {
+export function buildBatch(
+  rows: readonly (readonly Pick<Segment, 'tokens' | 'loss'>[])[],
+  rowTokens: number,
+  align: number,
+): Batch {
   const size = rows.length * rowTokens;
   const array = () => new Int32Array(size);
   const batch = {

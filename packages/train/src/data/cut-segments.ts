@@ -38,7 +38,7 @@ export function cutSegments(
       'data-too-long',
       place,
       `has ${tokens.length} tokens, a row takes ${rowTokens + 1}`,
-      `Take longer rows, shorten the example, or choose what to do with such examples: tooLong 'truncate' or 'skip'.`,
+      `Take longer rows, shorten the example, or truncate or skip such examples: tooLong, in a configuration data.too_long.`,
     );
   }
   const end = !long ? tokens.length : tooLong === 'skip' ? 0 : rowTokens + 1;

@@ -1,10 +1,20 @@
-import { type CompileReport, compile, quantizeWeightsName, type Recipe, shiftAmaxHistories } from '@quaver/compiler';
+import {
+  type CompileReport,
+  compile,
+  type QuantizationMeasure,
+  quantizeWeightsName,
+  type Recipe,
+  shiftAmaxHistories,
+} from '@quaver/compiler';
 import { findFunction, type Module, updatedNames } from '@quaver/ir';
 import { type TrainingModule, type TrainingModuleOptions, trainingModule } from '../graph/training-module.ts';
+import { withMeasures } from './quantization-records.ts';
 
 export interface CompileTrainingOptions extends TrainingModuleOptions {
   /** A built-in recipe's name, or a recipe. */
   readonly recipe: string | Recipe;
+  /** Whether to compile the functions that measure what FP8 does to each tensor; default false. */
+  readonly measureQuantization?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -19,6 +29,8 @@ export interface CompiledTraining {
   readonly stepFunctions: readonly string[];
   /** Parameters that a function computes from others. */
   readonly computed: readonly string[];
+  /** Those of the functions that measure quantization. */
+  readonly measures: readonly QuantizationMeasure[];
 }
 
 /** @throws QuaverError `training-…`, `recipe-…`, `module-already-lowered`, `aborted` */
@@ -27,15 +39,21 @@ export async function compileTraining(model: Module, options: CompileTrainingOpt
   const training = trainingModule(model, options);
   const { module: compiled, report } = await compile(training.module, { recipe, ...(signal ? { signal } : {}) });
   // Both end a step for the scales that come from earlier steps.
-  const module = shiftAmaxHistories(shiftAmaxHistories(compiled, 'update'), 'discard');
+  const shifted = shiftAmaxHistories(shiftAmaxHistories(compiled, 'update'), 'discard');
+  const { module, measures } = options.measureQuantization ? withMeasures(shifted) : { module: shifted, measures: [] };
   const weights = findFunction(module, quantizeWeightsName);
   const stepFunctions = ['backward', 'update', 'discard'].filter((name) => findFunction(module, name));
   return {
     training,
     module,
     report,
-    functions: [...stepFunctions, 'loss', ...(weights ? [quantizeWeightsName] : [])],
+    functions: [
+      ...[...stepFunctions, 'loss'],
+      ...(weights ? [quantizeWeightsName] : []),
+      ...measures.map(({ functionName }) => functionName),
+    ],
     stepFunctions,
     computed: weights ? [...updatedNames(weights, 'parameter')] : [],
+    measures,
   };
 }

@@ -18,7 +18,7 @@ export const reportFile = 'report.html';
  */
 export async function readRunConfig(folder: string): Promise<TrainConfig> {
   const file = join(folder, configFile);
-  const text = await readFile(file, 'utf8').catch((error) => Promise.reject(noConfig(folder, file, error)));
+  const text = await readFile(file, 'utf8').catch(async (error) => Promise.reject(await noConfig(folder, file, error)));
   try {
     return parseTrainConfig(JSON.parse(text));
   } catch (cause) {

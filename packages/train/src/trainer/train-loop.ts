@@ -12,6 +12,7 @@ import { checkWeights, diverged } from './finite-weights.ts';
 import { afterEvaluation, encodeRunState, finiteOrNull, type RunState } from './run-state.ts';
 import type { TrainRunOptions, TrainRunResult } from './run-types.ts';
 import type { TrainingSession } from './training-session.ts';
+import { checkVocabulary } from './vocabulary.ts';
 
 /** What a run is made of while it trains. */
 export interface RunParts {
@@ -93,6 +94,7 @@ export class TrainLoop {
     const lr = this.#rate(step);
     const start = performance.now();
     const { taken, cursor } = await take(batches, config.batch.accumulate);
+    for (const batch of taken) checkVocabulary(batch, this.#options.module);
     const data = (performance.now() - start) / 1000;
     // Not stopped by the signal: half a step would have to be thrown away.
     const { loss, gradNorm, skipped, seconds } = await session.step(taken, lr);
@@ -115,6 +117,7 @@ export class TrainLoop {
       this.#state = afterEvaluation(this.#state, evaluation.result);
       this.#evaluatedAt = step;
     }
+    const measuring = await timed(() => this.#recordQuantization(step, taken));
     const record: StepRecord = {
       step,
       loss,
@@ -125,7 +128,11 @@ export class TrainLoop {
       tokens_per_s: tokens / (data + seconds.forward_backward + seconds.update),
       epoch: cursor.epoch,
       ...(skipped ? { skipped: 1 } : {}),
-      seconds: { data, ...seconds, ...(evaluation ? { evaluate: evaluation.seconds } : {}) },
+      seconds: {
+        ...{ data, ...seconds },
+        ...(evaluation ? { evaluate: evaluation.seconds } : {}),
+        ...(measuring.result ? { quantization: measuring.seconds } : {}),
+      },
     };
     await writer.step(record);
     if (skippedInARow >= config.max_skipped) {
@@ -135,13 +142,31 @@ export class TrainLoop {
     return record;
   }
 
+  /** @returns whether the step was one of those that are recorded, in a run that quantizes something */
+  async #recordQuantization(step: number, batches: readonly Batch[]): Promise<boolean> {
+    const { quantization_every: every } = this.#options.config;
+    if (every === 0 || step % every !== 0) return false;
+    const { session, writer } = this.#parts;
+    const effects = await session.measureQuantization(batches);
+    await writer.quantization(effects.map((effect) => ({ step, ...effect })));
+    return effects.length > 0;
+  }
+
   async #evaluate(signal?: AbortSignal): Promise<number> {
     const { onEvent, config } = this.#options;
     const { dataset, session } = this.#parts;
     onEvent?.({ phase: 'evaluate', step: this.#state.step });
-    const { loss } = await session.evaluate(upTo(dataset.validation(signal), config.evaluate!.batches), signal);
+    const batches = this.#checked(upTo(dataset.validation(signal), config.evaluate!.batches));
+    const { loss } = await session.evaluate(batches, signal);
     onEvent?.({ phase: 'evaluate', step: this.#state.step, loss });
     return loss;
+  }
+
+  async *#checked(batches: AsyncIterable<Batch>): AsyncGenerator<Batch> {
+    for await (const batch of batches) {
+      checkVocabulary(batch, this.#options.module);
+      yield batch;
+    }
   }
 
   #isOutOfPatience(): boolean {

@@ -145,6 +145,7 @@ async function openSession({ config, module, executor, signal, onEvent }: TrainR
     optimizer: optimizerGroups(config.optimizer, config.no_weight_decay, config.frozen),
     maxGradientNorm: config.max_grad_norm ?? undefined,
     remat: config.remat,
+    measureQuantization: config.quantization_every > 0,
     signal,
     onProgress: onEvent,
   });

@@ -1,11 +1,18 @@
 /** @file A model that trains on one executor: steps, evaluations, and the tensors that a checkpoint holds. */
-import { type CompileReport, quantizeWeightsName, recipeStates } from '@quaver/compiler';
+import {
+  type CompileReport,
+  type QuantizationMeasure,
+  quantizationOutput,
+  quantizeWeightsName,
+  recipeStates,
+} from '@quaver/compiler';
 import { type Executor, Session, type SessionProgress, type SessionState } from '@quaver/executor';
 import { findFunction, type HostTensor, type Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import type { TrainingModule } from '../graph/training-module.ts';
 import { type CompiledTraining, type CompileTrainingOptions, compileTraining } from './compile-training.ts';
 import { type LossBatch, lossInputs, weightOf } from './loss-inputs.ts';
+import { effectsOf, type QuantizationEffect } from './quantization-records.ts';
 
 export interface TrainingSessionOptions extends CompileTrainingOptions {
   readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
@@ -42,15 +49,17 @@ export class TrainingSession implements AsyncDisposable {
   readonly #state: SessionState;
   /** Scales come from earlier steps: before the first one, a pass over its data fills the histories. */
   readonly #needsHistory: boolean;
+  readonly #measures: readonly QuantizationMeasure[];
   /** Steps that changed the parameters: what an optimizer counts. */
   #applied = 0;
 
-  private constructor({ training, module, report, stepFunctions }: CompiledTraining, session: Session) {
+  private constructor({ training, module, report, stepFunctions, measures }: CompiledTraining, session: Session) {
     this.#training = training;
     this.#source = training.model;
     this.module = module;
     this.report = report;
     this.#session = session;
+    this.#measures = measures;
     this.#needsHistory = recipeStates(module).some(({ type }) => type.dtype === 'f32');
     this.#state = session.createState({}, stepFunctions);
   }
@@ -137,6 +146,26 @@ export class TrainingSession implements AsyncDisposable {
     }
     if (targets === 0) throw noTargets();
     return { loss: sum / targets, targets };
+  }
+
+  /**
+   * What FP8 does to the weights as they are now, and to inputs and gradients of the first micro-batch that counts; nothing changes.
+   * Nothing where the session was opened without `measureQuantization`.
+   * @throws QuaverError `training-no-targets`, `session-…`, `aborted`
+   */
+  async measureQuantization(batches: readonly LossBatch[], signal?: AbortSignal): Promise<QuantizationEffect[]> {
+    const targets = batches.reduce((sum, batch) => sum + weightOf(batch), 0);
+    const batch = batches.find((candidate) => weightOf(candidate) > 0);
+    if (!batch) throw noTargets();
+    const effects: QuantizationEffect[] = [];
+    for (const measure of this.#measures) {
+      const { functionName } = measure;
+      const hasInputs = findFunction(this.module, functionName)!.inputs.length > 0;
+      const inputs = hasInputs ? lossInputs(batch, targets) : {};
+      const { [quantizationOutput]: counts } = await this.#run(functionName, inputs, [quantizationOutput], signal);
+      effects.push(...effectsOf(measure, counts!.data, { B: batch.rows, T: batch.rowTokens }));
+    }
+    return effects;
   }
 
   /** The weights in f32, those that are frozen too; without tables such as RoPE's. In the order of the module. */

@@ -5,24 +5,29 @@ import { expect, test } from 'vitest';
 import { listCheckpoints, lockRunFolder } from '../../src/node.ts';
 import { at, configOf, dataFile, failure, records, sums, tinyLlama, train, withParameter } from './tiny-run.ts';
 
-const filesConfig = (files: string | string[], changes: object = {}) => configOf({ data: { files, align: 1 }, ...changes });
+const filesConfig = (files: string | string[], changes: object = {}) =>
+  configOf({ data: { files, align: 1 }, ...changes });
 
 test('data that is empty, malformed, too long, or has nothing to predict', async () => {
   const empty = await dataFile('empty.jsonl', '');
-  expect(await failure(train('empty', filesConfig(empty)))).toMatchObject({ code: 'data-empty', where: { file: empty } });
+  expect(await failure(train('empty', filesConfig(empty)))).toMatchObject({
+    code: 'data-empty',
+    where: { file: empty },
+  });
   const malformed = await dataFile('malformed.jsonl', `${sums(2)}{"messages": [\n`);
   const error = await failure(train('malformed', filesConfig(malformed)));
   expect(error).toMatchObject({ code: 'data-malformed-json', where: { file: malformed, line: 3 } });
-  const long = await dataFile('long.jsonl', `${sums(1)}${JSON.stringify({ prompt: '1', completion: '2 '.repeat(70) })}\n`);
+  const long = await dataFile(
+    'long.jsonl',
+    `${sums(1)}${JSON.stringify({ prompt: '1', completion: '2 '.repeat(70) })}\n`,
+  );
   const tooLong = await failure(train('long', filesConfig(long)));
   expect(tooLong).toMatchObject({ code: 'data-too-long', where: { file: long, line: 2 } });
   expect(tooLong.hint).toContain('too_long');
-  const masked = await dataFile('masked.jsonl', `${JSON.stringify({ text: '1' })}\n`.repeat(3));
-  // One token and the end: with no end there is nothing to predict.
+  // Cut to a row, the example has its prompt alone, which is not predicted.
   const nothing = await dataFile('nothing.jsonl', `${JSON.stringify({ prompt: '1 '.repeat(70), completion: '2' })}\n`);
   const cut = { data: { files: nothing, align: 1, too_long: 'truncate' } };
   expect(await failure(train('nothing', configOf(cut)))).toMatchObject({ code: 'data-nothing-to-train' });
-  expect((await train('masked', filesConfig(masked, { steps: 1 }))).steps).toBe(1);
   expect(await failure(train('context', configOf({ batch: { rows: 1, tokens: 65 } })))).toMatchObject({
     code: 'training-too-long',
     message: expect.stringContaining('65'),
@@ -36,12 +41,21 @@ test('a model without a tokenizer, or whose tokenizer has more tokens than it', 
   const without = train('no tokenizer', configOf(), { module: tinyLlama({}, false) });
   expect(await failure(without)).toMatchObject({ code: 'tokenizer-missing' });
   const small = train('small', configOf(), { module: tinyLlama({ vocab_size: 64 }) });
-  expect(await failure(small)).toMatchObject({ code: 'training-vocabulary-too-small', message: expect.stringContaining('64') });
+  expect(await failure(small)).toMatchObject({
+    code: 'training-vocabulary-too-small',
+    message: expect.stringContaining('64'),
+  });
 });
 
 test('weights that are not finite are named before the first step, evaluated or not', async () => {
-  const broken = withParameter(tinyLlama(), 'model.layers.1.mlp.up_proj.weight', (values) => values.fill(Number.NaN, 77, 78));
-  for (const [name, changes] of Object.entries({ plain: {}, evaluated: { evaluate: { every: 1 } }, fp8: { recipe: 'fp8-block' } })) {
+  const broken = withParameter(tinyLlama(), 'model.layers.1.mlp.up_proj.weight', (values) =>
+    values.fill(Number.NaN, 77, 78),
+  );
+  for (const [name, changes] of Object.entries({
+    plain: {},
+    evaluated: { evaluate: { every: 1 } },
+    fp8: { recipe: 'fp8-block' },
+  })) {
     const error = await failure(train(`nan ${name}`, configOf(changes), { module: broken }));
     expect(error).toMatchObject({
       code: 'weights-not-finite',
@@ -66,10 +80,17 @@ test('a folder that holds another run, somebody’s files, or is a file', async 
   expect(again).toMatchObject({ code: 'run-folder-not-empty', hint: expect.stringContaining('--resume') });
   expect(await readFile(path.join(at('taken'), 'metrics.jsonl'), 'utf8')).toBe(before);
   // A folder with a model has a config.json too: it must not be replaced.
-  for (const [name, file] of [['a model', 'config.json'], ['reported', 'report.html'], ['modelled', 'model.qvr']] as const) {
+  for (const [name, file] of [
+    ['a model', 'config.json'],
+    ['reported', 'report.html'],
+    ['modelled', 'model.qvr'],
+  ] as const) {
     await mkdir(at(name));
     await writeFile(path.join(at(name), file), '{"model_type": "llama"}');
-    expect(await failure(train(name))).toMatchObject({ code: 'run-folder-not-empty', where: { file: path.join(at(name), file) } });
+    expect(await failure(train(name))).toMatchObject({
+      code: 'run-folder-not-empty',
+      where: { file: path.join(at(name), file) },
+    });
     expect(await readdir(at(name))).toEqual([file]);
     expect(await readFile(path.join(at(name), file), 'utf8')).toBe('{"model_type": "llama"}');
   }
@@ -107,7 +128,10 @@ test('resuming what is no run, or cannot go on', async () => {
   expect(await failure(attempt('other data'))).toMatchObject({ code: 'data-changed' });
   await writeFile(data, sums(60));
   const rows = { ...config, batch: { ...config.batch, rows: 1 } };
-  expect(await failure(attempt('other data', rows))).toMatchObject({ code: 'data-settings-changed', where: { setting: 'batchRows' } });
+  expect(await failure(attempt('other data', rows))).toMatchObject({
+    code: 'data-settings-changed',
+    where: { setting: 'batchRows' },
+  });
   // All of this touched nothing.
   expect(await records('other data')).toEqual(await records('base'));
   expect((await attempt('other data')).parameters_sha256).toBe(first.parameters_sha256);

@@ -42,8 +42,14 @@ test.each([
     { optimizer: { name: 'sgd', beta1: 0.9 } },
     /^optimizer: unknown field beta1 \/ Fields of optimizer: name, momentum, nesterov, weight_decay\.$/,
   ],
-  [{ model: { config: 'a', tokenizer: 'b', zeed: 1 } }, /^model: unknown field zeed \/ .*: config, tokenizer, name, seed\.$/],
-  [{ data: { files: 'a', vallidation: 'b' } }, /^data: unknown field vallidation \/ .*files, format, separator, validation/],
+  [
+    { model: { config: 'a', tokenizer: 'b', zeed: 1 } },
+    /^model: unknown field zeed \/ .*: config, tokenizer, name, seed\.$/,
+  ],
+  [
+    { data: { files: 'a', vallidation: 'b' } },
+    /^data: unknown field vallidation \/ .*files, format, separator, validation/,
+  ],
   [{ data: { files: 'a', too_long: 'cut' } }, /^data\.too_long: expected one of error, truncate, skip \//],
   [{ data: { generate: { module: 'm' } } }, /^data\.generate\.count: .*expected number, received undefined \//],
   [{ data: 'x' }, /^data: .*expected object/],

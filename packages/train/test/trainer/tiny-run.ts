@@ -6,6 +6,7 @@ import path from 'node:path';
 import { cpuPlugin } from '@quaver/executor-cpu';
 import type { Module, Parameter } from '@quaver/ir';
 import { createLlama } from '@quaver/models';
+import type { QuaverError } from '@quaver/numerics';
 import { afterAll } from 'vitest';
 import { parseTrainConfig, type TrainConfig } from '../../src/index.ts';
 import { openTrainingCheckpoint, type TrainRunOptions, type TrainRunResult, trainRun } from '../../src/node.ts';
@@ -105,12 +106,13 @@ export function train(
 
 /** The code, message and the rest of what a run fails with. */
 export async function failure(run: Promise<unknown>) {
-  const error = await run.then(
-    () => new Error('it did not fail'),
-    (error) => error,
-  );
-  const { code, message, hint, where } = error;
-  return { code, message, hint, where };
+  try {
+    await run;
+  } catch (error) {
+    const { code, message, hint, where } = error as QuaverError;
+    return { code, message, hint, where };
+  }
+  throw new Error('it did not fail');
 }
 
 export async function records(name: string): Promise<Readonly<Record<string, number>>[]> {
