@@ -37,7 +37,9 @@ function chosenModel() {
 
 /** Runs a quaver command and shows it; `take` gives its standard output back instead of printing it. */
 async function quaver(args, { take = false } = {}) {
-  const shown = args.map((arg) => (/[\s"?]/.test(arg) ? `"${arg}"` : arg.replace(`${folder}${path.sep}`, '')));
+  const shown = args.map((arg) =>
+    /[\s"?]/.test(arg) ? `"${arg}"` : arg.replace(`${folder}${path.sep}`, '').replace(root, ''),
+  );
   say(`\n${bold(`$ quaver ${shown.join(' ')}`)}`);
   const child = spawn(process.execPath, [quaverCommand, ...args], {
     stdio: ['ignore', take ? 'pipe' : 'inherit', 'inherit'],

@@ -3,7 +3,7 @@
  * file of the package: an imported module with the weights as the recipe fp8-block stores them. Checks that it gives the bits of the
  * f32 masters compiled with that recipe, measures its answers, and writes model/ORIGIN.md and the values of the test.
  *
- *   npm run train:arithmetic                       trains (some hours on two cores)
+ *   npm run train:arithmetic                       trains (more than an hour on two cores)
  *   npm run train:arithmetic -- --from runs/tiny   takes a run that `quaver train` has finished
  *   npm run train:arithmetic -- --dry-run          writes nothing into the package
  */

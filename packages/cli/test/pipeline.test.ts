@@ -3,6 +3,7 @@ import path from 'node:path';
 import { builtInRecipes } from '@quaver/compiler';
 import { openCheckpoint } from '@quaver/formats/node';
 import { readModuleFile } from '@quaver/ir/node';
+import type { ParityReport } from '@quaver/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modelData, quaver, quaverJson, removeFolder, temporaryFolder, tinyCheckpoint } from './run-quaver.ts';
 
@@ -271,6 +272,24 @@ describe('parity', () => {
       ['bf16', 'fp8'],
       ['bf16', 'fp8'],
     ]);
+  });
+
+  it('compares the training step of an imported model, and says why it cannot that of a compiled one', async () => {
+    const args = ['--tokens', '8'];
+    const report = await quaverJson<ParityReport>(['parity', imported, '--recipe', 'fp8-block', ...args]);
+    expect(report.mismatched_tokens).toBe(0);
+    expect(report.cases.map(({ name }) => name)).toEqual(expect.arrayContaining(['loss', 'training step']));
+    // The context of 128 tokens has no place for two sequences.
+    expect(new Set(report.left_out.map(({ name }) => name))).toEqual(
+      new Set(['loss, packed', 'training step, packed']),
+    );
+    const { stdout } = await quaver(['parity', compiled, ...args]);
+    expect(stdout).toContain(
+      "Left out: 'loss', 'loss, packed', 'training step', 'training step, packed': the model is compiled",
+    );
+    const without = await quaverJson<ParityReport>(['parity', imported, '--no-training', ...args]);
+    expect(without.left_out).toHaveLength(8);
+    expect(without.left_out[0]).toEqual({ name: 'loss', kv_cache: 'bf16', reason: 'it was not asked for' });
   });
 
   it('reports a recipe that promises nothing, and still succeeds', async () => {

@@ -243,7 +243,10 @@ function parametersOf(fn: GraphFunction): { readonly name: string; readonly byte
   const set = fn.updates.flatMap(({ target, name, value }) =>
     target === 'parameter' ? [[name, value.type] as const] : [],
   );
-  return [...new Map([...set, ...read])].map(([name, type]) => ({ name, byteLength: evaluateDim(byteCount(type), {}) }));
+  return [...new Map([...set, ...read])].map(([name, type]) => ({
+    name,
+    byteLength: evaluateDim(byteCount(type), {}),
+  }));
 }
 
 function addTimesOf(parts: readonly Part[], times: Map<Node, number>): void {

@@ -7,5 +7,6 @@ export type { ExportOptions } from './node/hugging-face-parts.ts';
 export { type ImportedModelFile, type ImportModelFileOptions, importModelFile } from './node/import-model-file.ts';
 export { openExecutor, registryWith } from './node/load-executor.ts';
 export { type ModuleFile, readModule, type SaveModuleOptions, saveModule } from './node/module-file.ts';
+export { type PlanTrainingOptions, planTraining, type TrainingPlan } from './node/plan-training.ts';
 export { type TrainModelOptions, type TrainModelResult, trainModel } from './node/train-model.ts';
 export { openTrainingModel, type TrainingModel } from './node/training-model.ts';

@@ -21,7 +21,9 @@ export { type ReportedRun, renderRunReport } from './report/run-report.ts';
 export type { RunSummary } from './report/summary.ts';
 export { type Decay, type ScheduleOptions, schedule } from './schedule.ts';
 export { type LossBatch, lossInputs } from './trainer/loss-inputs.ts';
+export { type MemoryItem, type MemoryPlan, type MemoryPlanOptions, planTrainingMemory } from './trainer/memory-plan.ts';
 export { type OptimizerConfig, optimizerGroups } from './trainer/optimizer-config.ts';
+export { trainingOptions } from './trainer/training-options.ts';
 export {
   type StepResult,
   TrainingSession,

@@ -11,6 +11,7 @@ export {
 export { lockRunFolder, type RunLock } from './checkpoint/run-lock.ts';
 export { CheckpointStore, type CheckpointStoreOptions } from './checkpoint/store.ts';
 export type { CheckpointToSave } from './checkpoint/write-checkpoint.ts';
+export { checkDataFiles } from './data/node/check-files.ts';
 export type { IndexProgress } from './data/node/file-examples.ts';
 export { type OpenDatasetOptions, openDataset } from './data/node/open-dataset.ts';
 export { type RunRecords, readRun } from './metrics/read-run.ts';

@@ -1,12 +1,13 @@
 import path from 'node:path';
-import { defaultRecipe, trainModel } from '@quaver/sdk/node';
+import { defaultRecipe, planTraining, type TrainingPlan, trainModel } from '@quaver/sdk/node';
 import { parseTrainConfig, type TrainConfig } from '@quaver/train';
 import { readRunConfig, type TrainEvent } from '@quaver/train/node';
 import { Command, Option } from 'commander';
 import { readRecipe } from '../model-flags.ts';
 import { UsageError } from '../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
-import { formatDuration } from '../terminal/units.ts';
+import { formatTable } from '../terminal/table.ts';
+import { formatBytes, formatDuration } from '../terminal/units.ts';
 import { fromFlags, readConfigFile, withLength } from '../train-config.ts';
 import { fraction, nonNegativeInteger, positiveInteger, positiveNumber } from '../values.ts';
 
@@ -26,6 +27,7 @@ export interface TrainFlags extends OutputFlags {
   readonly remat?: 'none' | 'cheap' | 'layers';
   readonly out?: string;
   readonly resume?: string;
+  readonly dryRun?: boolean;
   readonly executor: string;
   readonly threads?: number;
 }
@@ -53,6 +55,7 @@ export function trainCommand(environment: Environment): Command {
     )
     .option('--out <folder>', 'where the run keeps its records, checkpoints and model')
     .option('--resume <folder>', 'go on from the latest checkpoint of a run, to the steps that it was started with')
+    .option('--dry-run', 'print the memory that the run will take, and end; nothing is loaded or written')
     .option('--executor <id>', 'what runs the graph: cpu, reference, a file (./mine.js) or a package', 'cpu')
     .option('--threads <count>', 'how many threads compute (default: QUAVER_THREADS, or every CPU)', positiveInteger);
   return withOutputFlags(command)
@@ -73,6 +76,17 @@ TensorBoard, checkpoints/, report.html and, in the end, model.qvr.`,
 
 async function train(run: Run, flags: TrainFlags): Promise<void> {
   const { config, folder } = await chooseRun(flags);
+  if (flags.dryRun) {
+    const { executor, threads } = flags;
+    const plan = await planTraining({
+      config,
+      executor,
+      signal: run.signal,
+      ...(threads === undefined ? {} : { threads }),
+    });
+    run.result(plan, () => describePlan(plan, config));
+    return;
+  }
   let savedAt: number | undefined;
   const result = await trainModel({
     config,
@@ -106,6 +120,22 @@ async function train(run: Run, flags: TrainFlags): Promise<void> {
       `${result.model}: the trained model\n${path.join(folder, 'report.html')}: the report${skipped}`,
     ].join('\n');
   });
+}
+
+function describePlan({ items, total, activations }: TrainingPlan, { remat }: TrainConfig): string {
+  const memory = [
+    ...items.map(({ what, bytes }) => [what, formatBytes(bytes)]),
+    ['peak of resident memory', formatBytes(total)],
+  ];
+  const policies = Object.entries(activations).map(([policy, bytes]) => {
+    const share = `${Math.round((100 * bytes) / activations.none)} %`;
+    return [`${policy}${policy === remat ? ' (this run)' : ''}`, formatBytes(bytes), share];
+  });
+  return [
+    formatTable(['memory', 'size'], memory, [1]),
+    '',
+    formatTable(['--remat', 'activations and workspace', 'of none'], policies, [1, 2]),
+  ].join('\n');
 }
 
 /** What a run is started with, and goes on with. */

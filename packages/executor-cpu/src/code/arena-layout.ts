@@ -2,7 +2,7 @@
  * @file Where intermediates, scratch of single nodes and staged activations lie in the arena. Small programs keep the slots of
  * the memory plan; large ones are packed by the instructions that use each piece.
  */
-import { packBlocks } from './pack-blocks.ts';
+import { type Lifetime, packBlocks } from './pack-blocks.ts';
 
 const alignment = 64;
 export const aligned = (byteLength: number): number => Math.ceil(byteLength / alignment) * alignment;
@@ -34,9 +34,10 @@ export class Block {
   }
 }
 
-/** An instruction may write `result` over `operand`, if nobody reads that afterwards. */
+/** Instructions from `first` to `last` may write `result` over `operand`, if nobody reads that afterwards. */
 export interface InPlace {
-  readonly instruction: number;
+  readonly first: number;
+  readonly last: number;
   readonly operand: Block;
   readonly result: Block;
 }
@@ -45,7 +46,7 @@ export interface InPlace {
  * Up to here the slots of the plan are kept: all values of a slot begin at the same address, so threads go from one node to
  * the next with their rows and wait for nobody. In larger programs that does not show, and memory does.
  */
-export const keptSlotsBytes: number = Number(process.env.KEPT ?? 64 * 2 ** 20);
+export const keptSlotsBytes: number = 64 * 2 ** 20;
 
 /** Gives every block its offset. @returns the bytes of the arena */
 export function layOut(
@@ -70,31 +71,32 @@ export function layOut(
   return plain;
 }
 
+/** Blocks that begin at the same address, one written over the other. */
 interface Group {
-  readonly byteLength: number;
-  first: number;
-  last: number;
+  readonly shape: Lifetime[];
   readonly members: Block[];
 }
 
 function pack(blocks: readonly Block[], inPlace: readonly InPlace[]): number {
   const groups = new Map<Block, Group>();
   for (const block of blocks) {
-    if (block.last < 0 || block.area === 'outside') continue;
+    if (block.last < 0 || block.byteLength === 0 || block.area === 'outside') continue;
     const { first, last } = block;
-    groups.set(block, { byteLength: aligned(block.byteLength), first, last, members: [block] });
+    groups.set(block, { shape: [{ byteLength: aligned(block.byteLength), first, last }], members: [block] });
   }
-  for (const { instruction, operand, result } of inPlace) {
+  for (const { first, last, operand, result } of inPlace) {
     const [from, to] = [groups.get(operand), groups.get(result)];
-    // Nobody uses the one after the instruction, nor the other before it.
-    if (!from || !to || from === to || from.last !== instruction || to.first !== instruction) continue;
-    if (operand.byteLength !== result.byteLength) continue;
-    from.last = to.last;
-    from.members.push(...to.members);
-    for (const member of to.members) groups.set(member, from);
+    // Nobody uses the one after these instructions, nor the other before them.
+    if (!from || !to || from === to || operand.last > last || result.first < first) continue;
+    if (operand.byteLength < result.byteLength) continue;
+    // One of two operands was written over already by this instruction, or the result is part of something else.
+    if (from.members.at(-1) !== operand || to.members.length > 1) continue;
+    from.shape.push(...to.shape);
+    from.members.push(result);
+    groups.set(result, from);
   }
-  const lifetimes = [...new Set(groups.values())];
-  const { offsets, byteLength } = packBlocks(lifetimes);
-  for (const [i, { members }] of lifetimes.entries()) for (const member of members) member.offset = offsets[i]!;
+  const found = [...new Set(groups.values())];
+  const { offsets, byteLength } = packBlocks(found.map(({ shape }) => shape));
+  for (const [i, { members }] of found.entries()) for (const member of members) member.offset = offsets[i]!;
   return byteLength;
 }

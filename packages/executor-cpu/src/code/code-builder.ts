@@ -91,7 +91,7 @@ export class CodeBuilder {
     const result = refs.at(-1);
     for (const i of inPlaceOperands[op] ?? []) {
       const operand = refs[i];
-      if (operand && result) this.#mayShare(operand, result);
+      if (operand && result) this.#mayShare(operand, result, this.#count, this.#count);
     }
     this.#use(refs);
   }
@@ -109,9 +109,16 @@ export class CodeBuilder {
     this.#count++;
   }
 
-  #mayShare({ memory: operand, offset: from }: Ref, { memory: result, offset: to }: Ref): void {
+  /** Allows what `emit` emits to write `result` over `operand`. */
+  overwriting(operand: Ref, result: Ref, emit: () => void): void {
+    const first = this.#count;
+    emit();
+    this.#mayShare(operand, result, first, this.#count - 1);
+  }
+
+  #mayShare({ memory: operand, offset: from }: Ref, { memory: result, offset: to }: Ref, first: number, last: number) {
     if (!(operand instanceof Block && result instanceof Block) || from !== 0 || to !== 0) return;
-    this.#inPlace.push({ instruction: this.#count, operand, result });
+    this.#inPlace.push({ first, last, operand, result });
   }
 
   /** The address of a form. */

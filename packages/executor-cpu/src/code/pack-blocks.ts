@@ -1,14 +1,17 @@
 /**
- * @file Places blocks of known sizes and lifetimes in one piece of memory, largest first, each in the lowest gap that it fits
+ * @file Places blocks of known sizes and lifetimes in one piece of memory, largest first, each in the lowest place that is free
  * (Pisarchyk and Lee, 2020, "Efficient Memory Management for Deep Neural Net Inference", greedy by size).
  */
 
-/** Memory that is used from one instruction to another, both included. */
+/** Bytes that are used from one instruction to another, both included. */
 export interface Lifetime {
   readonly byteLength: number;
   readonly first: number;
   readonly last: number;
 }
+
+/** Memory whose size changes while it is used: all of its lifetimes begin at the same address. */
+export type Shape = readonly Lifetime[];
 
 export interface Packing {
   /** In bytes, one for each block. */
@@ -16,38 +19,36 @@ export interface Packing {
   readonly byteLength: number;
 }
 
-/** Blocks that live at the same time do not overlap. The result depends on the order and the numbers alone. */
-export function packBlocks(blocks: readonly Lifetime[]): Packing {
-  const order = blocks
-    .map((_, i) => i)
-    .sort((a, b) => blocks[b]!.byteLength - blocks[a]!.byteLength || blocks[a]!.first - blocks[b]!.first || a - b);
+/** Blocks do not overlap while both live. The result depends on the order and the numbers alone. */
+export function packBlocks(blocks: readonly Shape[]): Packing {
+  const sizes = blocks.map((shape) => Math.max(...shape.map(({ byteLength }) => byteLength)));
+  const order = blocks.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]! || a - b);
   const offsets = blocks.map(() => 0);
-  /** Placed blocks by offset. */
   const placed: number[] = [];
   let total = 0;
   for (const i of order) {
-    const { byteLength, first, last } = blocks[i]!;
-    if (byteLength === 0) continue;
+    const taken = placed.flatMap((j) => takenBy(blocks[j]!, offsets[j]!, blocks[i]!));
+    taken.sort((a, b) => a.from - b.from);
     let offset = 0;
-    for (const j of placed) {
-      const other = blocks[j]!;
-      if (other.first > last || other.last < first) continue;
-      if (offsets[j]! >= offset + byteLength) break;
-      offset = Math.max(offset, offsets[j]! + other.byteLength);
+    for (const { from, to } of taken) {
+      if (from >= offset + 1) break;
+      offset = Math.max(offset, to);
     }
     offsets[i] = offset;
-    placed.splice(insertionPoint(placed, offsets, offset), 0, i);
-    total = Math.max(total, offset + byteLength);
+    placed.push(i);
+    total = Math.max(total, offset + sizes[i]!);
   }
   return { offsets, byteLength: total };
 }
 
-function insertionPoint(placed: readonly number[], offsets: readonly number[], offset: number): number {
-  let [low, high] = [0, placed.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (offsets[placed[middle]!]! <= offset) low = middle + 1;
-    else high = middle;
+/** Where a block must not begin because of another one: after `from` and before `to`. */
+function takenBy(other: Shape, at: number, block: Shape): { readonly from: number; readonly to: number }[] {
+  const taken = [];
+  for (const theirs of other) {
+    for (const own of block) {
+      if (theirs.first > own.last || theirs.last < own.first) continue;
+      taken.push({ from: at - own.byteLength, to: at + theirs.byteLength });
+    }
   }
-  return low;
+  return taken;
 }

@@ -2,9 +2,7 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { globPattern, type Recipe } from '@quaver/compiler';
 import { Tokenizer } from '@quaver/generate';
-import type { Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { lockRunFolder, type RunLock } from '../checkpoint/run-lock.ts';
 import { CheckpointStore } from '../checkpoint/store.ts';
@@ -13,12 +11,12 @@ import { generateData } from '../data/node/generate-data.ts';
 import { openDataset } from '../data/node/open-dataset.ts';
 import { openRunWriter } from '../metrics/run-writer.ts';
 import { writeRunReport } from '../report/write-report.ts';
-import { optimizerGroups } from './optimizer-config.ts';
 import { checkpointToResume, restoreRun } from './restore-run.ts';
 import { checkUnused, clearLeftovers, readRunConfig, reportFile, saveConfig } from './run-folder.ts';
 import { freshRunState } from './run-state.ts';
 import type { TrainRunOptions, TrainRunResult } from './run-types.ts';
 import { TrainLoop } from './train-loop.ts';
+import { checkContext, trainingOptions } from './training-options.ts';
 import { TrainingSession } from './training-session.ts';
 
 /** Ends what was opened, the last first. */
@@ -112,14 +110,7 @@ function moduleDigest({ module, config }: TrainRunOptions): string {
 
 async function openData({ config, folder, module, signal, onEvent }: TrainRunOptions): Promise<Dataset> {
   const { batch, seed } = config;
-  const context = module.symbols.find(({ name }) => name === 'T')?.max ?? Number.POSITIVE_INFINITY;
-  if (batch.tokens > context) {
-    throw new QuaverError(
-      'training-too-long',
-      `rows of ${batch.tokens} tokens, but the model was made for a context of ${context}`,
-      { hint: `Choose batch.tokens up to ${context}, or import the model with a longer context.` },
-    );
-  }
+  checkContext(batch.tokens, module);
   const data = 'files' in config.data ? config.data : await generateData(config.data, folder, signal);
   const { separator, format, validation } = data;
   return openDataset({
@@ -139,27 +130,9 @@ async function openData({ config, folder, module, signal, onEvent }: TrainRunOpt
 }
 
 async function openSession({ config, module, executor, signal, onEvent }: TrainRunOptions): Promise<TrainingSession> {
-  checkFrozen(config.frozen, module);
   return TrainingSession.open(module, executor, {
-    recipe: config.recipe as string | Recipe,
-    optimizer: optimizerGroups(config.optimizer, config.no_weight_decay, config.frozen),
-    maxGradientNorm: config.max_grad_norm ?? undefined,
-    remat: config.remat,
-    measureQuantization: config.quantization_every > 0,
+    ...trainingOptions(config, module),
     signal,
     onProgress: onEvent,
   });
-}
-
-/** A pattern that is misspelt would train what shall stay as it is. */
-function checkFrozen(patterns: readonly string[], { name, parameters }: Module): void {
-  const trainable = parameters.filter((parameter) => parameter.trainable);
-  for (const pattern of patterns) {
-    const expression = globPattern(pattern);
-    if (trainable.some((parameter) => expression.test(parameter.name))) continue;
-    throw new QuaverError('training-frozen-unmatched', `frozen: '${pattern}' is no parameter of module '${name}'`, {
-      hint: `Patterns are of whole names, such as ${trainable[0]?.name ?? 'model.norm.weight'}; \`quaver inspect\` lists them.`,
-      where: { module: name, pattern },
-    });
-  }
 }
