@@ -2,21 +2,48 @@
 import { describeIssues, rematPolicies } from '@quaver/compiler';
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
+import type { TrainConfig } from './config-types.ts';
 import { schedule } from './schedule.ts';
 import { knownFields } from './trainer/known-fields.ts';
-import { optimizerSchema } from './trainer/optimizer-config.ts';
 
 const count = z.int().min(1);
 const path = z.string().min(1);
 const paths = z.union([path, z.array(path).min(1)]);
 const globs = z.array(z.string().min(1).max(200)).max(1000);
 
+const share = z.number().min(0).lt(1);
+const amount = z.number().min(0);
+const decay = { weight_decay: amount.default(0) };
+const adam = { beta1: share.default(0.9), beta2: share.default(0.999), eps: amount.default(1e-8) };
+
+const optimizerSchema = z.discriminatedUnion('name', [
+  z.strictObject({ name: z.literal('adamw'), ...adam, ...decay }),
+  z.strictObject({
+    name: z.literal('sgd'),
+    momentum: share.default(0),
+    nesterov: z.boolean().default(false),
+    ...decay,
+  }),
+  z.strictObject({
+    name: z.literal('adafactor'),
+    decay_power: amount.default(0.8),
+    eps: amount.default(1e-30),
+    clip: z.number().gt(0).default(1),
+    ...decay,
+  }),
+  z.strictObject({
+    name: z.literal('muon'),
+    momentum: share.default(0.95),
+    iterations: z.int().min(1).max(20).default(5),
+    ...adam,
+    ...decay,
+  }),
+]);
+
 const modelSchema = z.union([
   path,
   z.strictObject({
-    /** A `config.json` in the words of Hugging Face: the model begins with random weights. */
     config: z.union([path, z.record(z.string(), z.json())]),
-    /** The folder of tokenizer.json and tokenizer_config.json. */
     tokenizer: path,
     name: z.string().min(1).max(200).default('model'),
     seed: z.int().min(0).default(0),
@@ -24,7 +51,6 @@ const modelSchema = z.union([
 ]);
 
 const packing = {
-  /** Sequences begin at multiples of this in their row. */
   align: count.default(128),
   too_long: z.enum(['error', 'truncate', 'skip']).default('error'),
 };
@@ -41,21 +67,17 @@ const filesSchema = z.strictObject({
 
 const generatedSchema = z.strictObject({
   generate: z.strictObject({
-    /** A module (a package, or a path) whose `writeDataset({ path, count, seed, split, signal })` writes JSONL. */
     module: z.string().min(1),
     seed: z.int().min(0).default(0),
     count: z.int().min(1).max(10_000_000),
-    /** Examples of the split `validation`. */
     validation: count.optional(),
   }),
   ...packing,
 });
 
 const batchSchema = z.strictObject({
-  /** Rows of a micro-batch, and the tokens of a row. */
   rows: count,
   tokens: count,
-  /** Micro-batches of a step. */
   accumulate: count.default(1),
 });
 
@@ -70,40 +92,24 @@ const scheduleSchema = z.strictObject({
 const configSchema = z.strictObject({
   model: modelSchema,
   data: z.union([filesSchema, generatedSchema]),
-  /** A built-in recipe's name, or a recipe. */
   recipe: z.union([z.string().min(1), z.record(z.string(), z.json())]).default('fp8-block'),
   steps: count,
   batch: batchSchema,
   optimizer: optimizerSchema.default({ name: 'adamw', beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 }),
   schedule: scheduleSchema,
-  /** Parameters, by glob, whose weights do not decay. */
   no_weight_decay: globs.default(['*norm.weight', '*.bias']),
-  /** Parameters, by glob, that do not train. */
   frozen: globs.default([]),
   max_grad_norm: z.number().gt(0).nullable().default(1),
   remat: z.enum(rematPolicies as ['none', 'cheap', 'layers']).default('none'),
   seed: z.int().min(0).default(0),
-  /** Steps between evaluations and how many validation batches each takes (all by default); the last step is evaluated always. */
   evaluate: z.strictObject({ every: count, batches: count.optional() }).optional(),
-  /**
-   * Steps between checkpoints; the last step has one always. The best are chosen among those whose step was evaluated: let `every` be
-   * a multiple of `evaluate.every`.
-   */
   checkpoint: z
     .strictObject({ every: count, keep_last: count.default(2), keep_best: z.int().min(0).default(1) })
     .default({ every: 500, keep_last: 2, keep_best: 1 }),
-  /** Ends the run when so many evaluations in a row did not lower the validation loss. */
   early_stop: z.strictObject({ patience: count }).optional(),
-  /** Steps between records of what FP8 does to each tensor; 0: none. Where nothing is FP8 there are none either. */
   quantization_every: z.int().min(0).default(50),
-  /** Steps in a row whose gradient is not finite, after which the run gives up. */
   max_skipped: count.default(10),
 });
-
-export type TrainConfig = z.infer<typeof configSchema>;
-export type ModelConfig = TrainConfig['model'];
-export type DataFilesConfig = z.infer<typeof filesSchema>;
-export type GeneratedDataConfig = z.infer<typeof generatedSchema>;
 
 /**
  * Checks a configuration and fills in its defaults.
@@ -114,9 +120,11 @@ export function parseTrainConfig(source: unknown): TrainConfig {
   const parsed = schema.safeParse(source);
   if (!parsed.success)
     throw invalid(describeIssues(parsed.error, 'config'), fieldsInstead(schema, parsed.error, source));
-  const conflicts = conflictsOf(parsed.data);
+  // A recipe is checked when the model is compiled.
+  const config = parsed.data as TrainConfig;
+  const conflicts = conflictsOf(config);
   if (conflicts.length > 0) throw invalid(conflicts);
-  return parsed.data;
+  return config;
 }
 
 /** Data that is generated is told by its field, so that what is wrong with it is not told of files, and the other way round. */

@@ -1,4 +1,12 @@
-export { type ModelConfig, parseTrainConfig, type TrainConfig } from './config.ts';
+export { parseTrainConfig } from './config.ts';
+export type {
+  DataFilesConfig,
+  GeneratedDataConfig,
+  ModelConfig,
+  NewModelConfig,
+  OptimizerConfig,
+  TrainConfig,
+} from './config-types.ts';
 export { type Batch, buildBatch } from './data/batch.ts';
 export type { DataCursor } from './data/cursor.ts';
 export type { TooLong } from './data/cut-segments.ts';
@@ -22,7 +30,7 @@ export type { RunSummary } from './report/summary.ts';
 export { type Decay, type ScheduleOptions, schedule } from './schedule.ts';
 export { type LossBatch, lossInputs } from './trainer/loss-inputs.ts';
 export { type MemoryItem, type MemoryPlan, type MemoryPlanOptions, planTrainingMemory } from './trainer/memory-plan.ts';
-export { type OptimizerConfig, optimizerGroups } from './trainer/optimizer-config.ts';
+export { optimizerGroups } from './trainer/optimizer-config.ts';
 export { trainingOptions } from './trainer/training-options.ts';
 export {
   type StepResult,

@@ -164,7 +164,7 @@ export class CodeBuilder {
    * again by others, a value is not.
    */
   staged(owner: object, a: Ref, { aFormat, wFormat, m, k, rowStride = k, columnStride = 1 }: StagedForm): Ref {
-    const key = `${aFormat} ${wFormat} ${m} ${k} ${rowStride} ${columnStride}`;
+    const key = `${a.offset} ${aFormat} ${wFormat} ${m} ${k} ${rowStride} ${columnStride}`;
     const known = this.#staged.find((entry) => entry.owner === owner && entry.key === key);
     if (known) return { memory: known.block, offset: 0 };
     const area: Area = this.#staged.at(-1)?.block.area === 'staged-0' ? 'staged-1' : 'staged-0';

@@ -31,7 +31,7 @@ export function packBlocks(blocks: readonly Shape[]): Packing {
     taken.sort((a, b) => a.from - b.from);
     let offset = 0;
     for (const { from, to } of taken) {
-      if (from >= offset + 1) break;
+      if (from >= offset) break;
       offset = Math.max(offset, to);
     }
     offsets[i] = offset;

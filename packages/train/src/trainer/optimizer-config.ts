@@ -1,44 +1,13 @@
 /** @file Optimizers as people write them in a configuration. */
 import { globPattern } from '@quaver/compiler';
 import type { Parameter } from '@quaver/ir';
-import { z } from 'zod';
+import type { OptimizerConfig } from '../config-types.ts';
 import type { TrainingModuleOptions } from '../graph/training-module.ts';
 import { adafactor } from '../optimizer/adafactor.ts';
 import { adamw } from '../optimizer/adamw.ts';
 import { muon } from '../optimizer/muon.ts';
 import type { Optimizer } from '../optimizer/optimizer.ts';
 import { sgd } from '../optimizer/sgd.ts';
-
-const share = z.number().min(0).lt(1);
-const amount = z.number().min(0);
-const decay = { weight_decay: amount.default(0) };
-const adam = { beta1: share.default(0.9), beta2: share.default(0.999), eps: amount.default(1e-8) };
-
-export const optimizerSchema = z.discriminatedUnion('name', [
-  z.strictObject({ name: z.literal('adamw'), ...adam, ...decay }),
-  z.strictObject({
-    name: z.literal('sgd'),
-    momentum: share.default(0),
-    nesterov: z.boolean().default(false),
-    ...decay,
-  }),
-  z.strictObject({
-    name: z.literal('adafactor'),
-    decay_power: amount.default(0.8),
-    eps: amount.default(1e-30),
-    clip: z.number().gt(0).default(1),
-    ...decay,
-  }),
-  z.strictObject({
-    name: z.literal('muon'),
-    momentum: share.default(0.95),
-    iterations: z.int().min(1).max(20).default(5),
-    ...adam,
-    ...decay,
-  }),
-]);
-
-export type OptimizerConfig = z.infer<typeof optimizerSchema>;
 
 /**
  * The optimizer of every parameter: two groups, with the weight decay of the configuration and without. Patterns are globs over

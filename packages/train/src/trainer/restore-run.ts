@@ -2,7 +2,7 @@
 import { QuaverError } from '@quaver/numerics';
 import { type CheckpointInfo, listCheckpoints, type TrainingCheckpoint } from '../checkpoint/read-checkpoint.ts';
 import type { CheckpointStore } from '../checkpoint/store.ts';
-import type { TrainConfig } from '../config.ts';
+import type { TrainConfig } from '../config-types.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { parseRunState, type RunState } from './run-state.ts';
 import type { TrainingSession } from './training-session.ts';

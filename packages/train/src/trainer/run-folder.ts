@@ -5,7 +5,8 @@ import { fileError, writeFileAtomically } from '@quaver/formats/node';
 import { QuaverError } from '@quaver/numerics';
 import { checkpointsFolder } from '../checkpoint/layout.ts';
 import type { RunLock } from '../checkpoint/run-lock.ts';
-import { parseTrainConfig, type TrainConfig } from '../config.ts';
+import { parseTrainConfig } from '../config.ts';
+import type { TrainConfig } from '../config-types.ts';
 import { metricsFile } from '../metrics/run-files.ts';
 
 export const configFile = 'config.json';

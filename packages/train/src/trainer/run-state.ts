@@ -6,28 +6,40 @@ import type { DataCursor } from '../data/cursor.ts';
 const count = z.int().min(0);
 
 const runStateSchema = z.object({
-  /** Steps done. */
   step: count,
-  /** Of these, the ones that changed the parameters. */
   applied_steps: count,
-  /** Tokens trained on. */
   tokens: count,
-  /** Position in the data; missing before the first step. */
   cursor: z.json().optional(),
-  /** Losses of the last step and of the last evaluation. */
   loss: z.number().nullable(),
   val_loss: z.number().nullable(),
-  /** Before the first step. */
   val_loss_before: z.number().nullable(),
   best_val_loss: z.number().nullable(),
-  /** Evaluations since the best one. */
   evaluations_without_gain: count,
-  /** The last steps, as many as had a gradient that was not finite. */
   skipped_in_a_row: count,
 });
 
 /** What a run knows beside its tensors; JSON, in every checkpoint. */
-export type RunState = Omit<z.infer<typeof runStateSchema>, 'cursor'> & { cursor?: DataCursor };
+export interface RunState {
+  /** Steps done. */
+  readonly step: number;
+  /** Of these, the ones that changed the parameters. */
+  readonly applied_steps: number;
+  /** Tokens trained on. */
+  readonly tokens: number;
+  /** Position in the data; missing before the first step. */
+  readonly cursor?: DataCursor;
+  /** Of the last step. */
+  readonly loss: number | null;
+  /** Of the last evaluation. */
+  readonly val_loss: number | null;
+  /** Before the first step. */
+  readonly val_loss_before: number | null;
+  readonly best_val_loss: number | null;
+  /** Evaluations since the best one. */
+  readonly evaluations_without_gain: number;
+  /** The last steps, as many as had a gradient that was not finite. */
+  readonly skipped_in_a_row: number;
+}
 
 export const freshRunState: RunState = {
   step: 0,

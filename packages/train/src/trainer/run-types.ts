@@ -1,6 +1,6 @@
 import type { Executor, SessionProgress } from '@quaver/executor';
 import type { Module } from '@quaver/ir';
-import type { TrainConfig } from '../config.ts';
+import type { TrainConfig } from '../config-types.ts';
 import type { IndexProgress } from '../data/node/file-examples.ts';
 import type { StepRecord } from '../metrics/records.ts';
 

@@ -2,7 +2,7 @@
 import { globPattern, type Recipe } from '@quaver/compiler';
 import type { Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
-import type { TrainConfig } from '../config.ts';
+import type { TrainConfig } from '../config-types.ts';
 import type { CompileTrainingOptions } from './compile-training.ts';
 import { optimizerGroups } from './optimizer-config.ts';
 

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { fileError } from '@quaver/formats/node';
 import { QuaverError } from '@quaver/numerics';
-import type { TrainConfig } from '../../config.ts';
+import type { TrainConfig } from '../../config-types.ts';
 
 /**
  * Whether the files that a configuration names are there; what is in them is not read. Data that is generated has none yet.

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { fileError } from '@quaver/formats/node';
 import { QuaverError } from '@quaver/numerics';
-import type { DataFilesConfig, GeneratedDataConfig } from '../../config.ts';
+import type { DataFilesConfig, GeneratedDataConfig } from '../../config-types.ts';
 
 type Generator = (options: {
   readonly path: string;
