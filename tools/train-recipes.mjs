@@ -37,7 +37,7 @@ const task = values.finetune
       name: 'recipes',
       config: 'examples/train/tiny.json',
       recipes: ['bf16', 'f32', 'fp8-block', 'fp8-block-f32', 'fp8-tensor', 'fp8-delayed'],
-      steps: '300',
+      steps: '200',
       flags: async () => ['--rows', '8'],
     };
 const config = path.join(root, task.config);

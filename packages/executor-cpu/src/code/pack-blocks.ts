@@ -19,10 +19,20 @@ export interface Packing {
   readonly byteLength: number;
 }
 
-/** Blocks do not overlap while both live. The result depends on the order and the numbers alone. */
+/**
+ * Blocks do not overlap while both live. The largest come first, or those whose size changes before all others, whichever takes
+ * less. The result depends on the order of the blocks and the numbers alone.
+ */
 export function packBlocks(blocks: readonly Shape[]): Packing {
   const sizes = blocks.map((shape) => Math.max(...shape.map(({ byteLength }) => byteLength)));
-  const order = blocks.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]! || a - b);
+  const bySize = blocks.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]! || a - b);
+  const changes = (i: number) => blocks[i]!.length > 1;
+  const changingFirst = [...bySize.filter(changes), ...bySize.filter((i) => !changes(i))];
+  const packings = [bySize, changingFirst].map((order) => packInOrder(blocks, sizes, order));
+  return packings.reduce((best, packing) => (packing.byteLength < best.byteLength ? packing : best));
+}
+
+function packInOrder(blocks: readonly Shape[], sizes: readonly number[], order: readonly number[]): Packing {
   const offsets = blocks.map(() => 0);
   const placed: number[] = [];
   let total = 0;
