@@ -6,12 +6,13 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { builtInRecipes, compile, rowInvariance, withOptions } from '../packages/compiler/dist/index.js';
+import { builtInRecipes, compile, rematPolicies, rowInvariance, withOptions } from '../packages/compiler/dist/index.js';
 import { packagedSkips, packagedVectors, runConformance } from '../packages/conformance/dist/node.js';
-import { referencePlugin } from '../packages/executor/dist/index.js';
+import { referencePlugin, Session } from '../packages/executor/dist/index.js';
 import { cpuPlugin } from '../packages/executor-cpu/dist/index.js';
 import { openCheckpoint } from '../packages/formats/dist/node.js';
 import { importModel } from '../packages/models/dist/index.js';
+import { adamw, trainingModule } from '../packages/train/dist/index.js';
 
 const root = path.resolve(import.meta.dirname, '..');
 const target = path.join(root, 'FEATURES.md');
@@ -49,6 +50,34 @@ async function survey() {
     await checkpoint.close();
   }
   return { recipes, signatures };
+}
+
+/** What training a small model with each recipe takes: the three products of a linear layer, and what the CPU has kernels for. */
+async function surveyTraining() {
+  const checkpoint = await openCheckpoint(path.join(models, 'llama3'));
+  const { module } = await importModel(checkpoint, checkpoint.assets);
+  const optimizer = adamw({ weightDecay: 0.1 });
+  const training = trainingModule(module, { optimizer: () => optimizer, maxGradientNorm: 1 });
+  const executor = await cpuPlugin.open();
+  const lines = [];
+  for (const [name, recipe] of builtInRecipes) {
+    const { module: lowered, report } = await compile(training.module, { recipe });
+    const precision = (product) =>
+      unique(report.linears.filter((line) => line.product === product).map((line) => line.precision)).join('<br>') ||
+      '–';
+    const session = await Session.open(lowered, executor, { functions: ['backward', 'update'] });
+    const other = ['backward', 'update']
+      .flatMap((fn) => session.assignments(fn))
+      .filter(({ support }) => !support.native)
+      .map(({ op }) => op);
+    await session[Symbol.asyncDispose]();
+    lines.push(
+      `| \`${name}\` | ${['fprop', 'dgrad', 'wgrad'].map(precision).join(' | ')} | ${unique(other).join(', ') || 'none'} |`,
+    );
+  }
+  await executor[Symbol.asyncDispose]();
+  await checkpoint.close();
+  return lines;
 }
 
 const signature = (op, dtypes, result) => `${op}\t${[...dtypes, '→', result].join(' ')}`;
@@ -93,6 +122,7 @@ for (const plugin of plugins) {
   reports.push(await runConformance(plugin, { vectors: packagedVectors, skipList }));
 }
 const { recipes, signatures } = await survey();
+const trainingLines = await surveyTraining();
 const rows = rowsOf(reports);
 const untested = [...signatures].filter((key) => !rows.has(key));
 if (untested.length > 0) {
@@ -123,6 +153,12 @@ ${table(
 )}
 
 Options: \`--kv-cache fp8\`, \`--attention fp8\`, \`--lm-head fp8\`. ${recipes.size} combinations were compiled for this page.
+
+## Training
+Two-layer Llama 3 with AdamW: operands of the products of its linear layers, and what of a step the \`cpu\` executor has no kernel for.
+${table(['recipe', 'fprop', 'dgrad', 'wgrad', 'without a kernel'], trainingLines)}
+
+Optimizers: ${['adamw', 'sgd', 'adafactor', 'muon'].map((name) => `\`${name}\``).join(', ')}. Rematerialization: ${rematPolicies.map((name) => `\`${name}\``).join(', ')}.
 
 ## Ops by dtype and executor
 From \`quaver conformance\`: ${reports.map(totals).join('; ')}. Every case has operands and results that numpy made

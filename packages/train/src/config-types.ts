@@ -39,7 +39,7 @@ export interface GeneratedDataConfig extends PackingConfig {
   };
 }
 
-export interface BatchConfig {
+interface BatchConfig {
   /** Of a micro-batch. */
   readonly rows: number;
   /** Of a row. */
@@ -48,7 +48,7 @@ export interface BatchConfig {
   readonly accumulate: number;
 }
 
-export interface ScheduleConfig {
+interface ScheduleConfig {
   readonly decay: Decay;
   readonly peak: number;
   readonly warmup: number;

@@ -9,7 +9,7 @@ import { parseTrainConfig } from '../config.ts';
 import type { TrainConfig } from '../config-types.ts';
 import { metricsFile } from '../metrics/run-files.ts';
 
-export const configFile = 'config.json';
+const configFile = 'config.json';
 export const reportFile = 'report.html';
 
 /**

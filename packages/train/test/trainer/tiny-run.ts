@@ -11,7 +11,7 @@ import { afterAll } from 'vitest';
 import { parseTrainConfig, type TrainConfig } from '../../src/index.ts';
 import { openTrainingCheckpoint, type TrainRunOptions, type TrainRunResult, trainRun } from '../../src/node.ts';
 
-export const folder = await mkdtemp(path.join(tmpdir(), 'quaver-trainer-'));
+const folder = await mkdtemp(path.join(tmpdir(), 'quaver-trainer-'));
 const executor = await cpuPlugin.open({ threads: 1 });
 afterAll(async () => {
   await executor[Symbol.asyncDispose]();
