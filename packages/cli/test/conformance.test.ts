@@ -82,7 +82,14 @@ it('reports on an executor of the SDK', async () => {
 it("tests a stranger's executor", async () => {
   const sound = await conformance('--executor', './sound.js', '--filter', 'behaviour/aliasing');
   expect(sound).toMatchObject({ code: 0, stdout: 'mine: 4 passed, 0 failed, 0 skipped, 0 unsupported\n', stderr: '' });
-  const broken = await conformance('--executor', './broken.js', '--filter', 'rope/1x1x1x2, 2 rotated, from', '--report', 'report.json');
+  const broken = await conformance(
+    '--executor',
+    './broken.js',
+    '--filter',
+    'rope/1x1x1x2, 2 rotated, from',
+    '--report',
+    'report.json',
+  );
   expect(broken.code).toBe(1);
   expect(broken.stdout).toContain(
     '✗ rope/1x1x1x2, 2 rotated, from 19\n    y: 1 of 2 elements differ, by 1 ULP at most',
