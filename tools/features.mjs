@@ -156,6 +156,7 @@ Options: \`--kv-cache fp8\`, \`--attention fp8\`, \`--lm-head fp8\`. ${recipes.s
 
 ## Training
 Two-layer Llama 3 with AdamW: operands of the products of its linear layers, and what of a step the \`cpu\` executor has no kernel for.
+
 ${table(['recipe', 'fprop', 'dgrad', 'wgrad', 'without a kernel'], trainingLines)}
 
 Optimizers: ${['adamw', 'sgd', 'adafactor', 'muon'].map((name) => `\`${name}\``).join(', ')}. Rematerialization: ${rematPolicies.map((name) => `\`${name}\``).join(', ')}.
