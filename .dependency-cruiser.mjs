@@ -59,12 +59,16 @@ const arrowRules = packages.map((name) => ({
   to: { path: '^packages/', pathNot: src([name, ...arrows[name]]) },
 }));
 
+/** Tests may be built with the instruments of another package's tests: a meter of memory, for example. */
 const internalsRules = packages.map((name) => ({
   name: `no-internals-of-${name}`,
   comment: `Import @quaver/${name} through an entry point of its package.json.`,
   severity: 'error',
   from: { path: '^(packages|examples)/', pathNot: `^packages/${name}/` },
-  to: { path: `^packages/${name}/`, pathNot: `^(${entriesOf(name).map(literal).join('|')})$` },
+  to: {
+    path: `^packages/${name}/`,
+    pathNot: [`^(${entriesOf(name).map(literal).join('|')})$`, `^packages/${name}/test/`],
+  },
 }));
 
 export default {
