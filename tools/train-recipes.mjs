@@ -1,11 +1,12 @@
 /**
- * @file `npm run train:recipes`: trains the small model of examples/train/tiny.json from scratch with several recipes, on the same
- * data in the same order, and writes the table and the plot of docs/training.md.
+ * @file `npm run train:recipes`: trains one model with several recipes, on the same data in the same order, and writes a table and a
+ * plot of docs/training.md.
  *
- *   npm run train:recipes                                     all recipes, and writes the documentation
- *   npm run train:recipes -- --steps 20 --only bf16,fp8-block  prints the table, writes nothing
+ *   npm run train:recipes                                     the small model from scratch, on a real text (examples/train/text.json)
+ *   npm run train:recipes -- --task problems                  the small model from scratch, on arithmetic (examples/train/tiny.json)
+ *   npm run train:recipes -- --task finetune                  SmolLM2-135M-Instruct (examples/train/finetune.json)
+ *   npm run train:recipes -- --steps 60 --only bf16,fp8-block  prints the table, writes nothing
  *   npm run train:recipes -- --jobs 2                          two at a time, one thread each
- *   npm run train:recipes -- --finetune                        fine-tunes SmolLM2-135M-Instruct instead, in bf16 and fp8-block
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -15,36 +16,39 @@ import { pullModel } from '@quaver/sdk/node';
 import { linePlot } from './bench/plot.mjs';
 import { pinnedNode, root, run } from './process.mjs';
 
+const tasks = {
+  text: {
+    config: 'examples/train/text.json',
+    recipes: ['bf16', 'f32', 'fp8-block', 'fp8-block-f32', 'fp8-tensor', 'fp8-delayed'],
+    flags: async () => [],
+  },
+  problems: {
+    config: 'examples/train/tiny.json',
+    recipes: ['bf16', 'f32', 'fp8-block'],
+    flags: async () => [],
+  },
+  finetune: {
+    config: 'examples/train/finetune.json',
+    recipes: ['bf16', 'fp8-block'],
+    flags: async () => ['--model', (await pullModel('smollm2-135m-instruct')).path],
+  },
+};
+
 const { values } = parseArgs({
   options: {
-    finetune: { type: 'boolean', default: false },
+    task: { type: 'string', default: 'text' },
     steps: { type: 'string' },
     jobs: { type: 'string', default: '1' },
     only: { type: 'string' },
   },
 });
-
-/** What is trained: from scratch, or fine-tuned. */
-const task = values.finetune
-  ? {
-      name: 'finetune',
-      config: 'examples/train/finetune.json',
-      recipes: ['bf16', 'fp8-block'],
-      steps: '30',
-      flags: async () => ['--model', (await pullModel('smollm2-135m-instruct')).path],
-    }
-  : {
-      name: 'recipes',
-      config: 'examples/train/tiny.json',
-      recipes: ['bf16', 'f32', 'fp8-block', 'fp8-block-f32', 'fp8-tensor', 'fp8-delayed'],
-      steps: '200',
-      flags: async () => ['--rows', '8'],
-    };
+const task = tasks[values.task];
+if (!task) throw new RangeError(`--task is ${values.task}, expected ${Object.keys(tasks).join(', ')}`);
 const config = path.join(root, task.config);
-const folder = path.join(root, 'build/train-recipes', task.name);
+const folder = path.join(root, 'build/train-recipes', values.task);
 const page = path.join(root, 'docs/training.md');
-const picture = path.join(root, `docs/training/${task.name}.svg`);
-const steps = values.steps ?? task.steps;
+const picture = path.join(root, `docs/training/${values.task}.svg`);
+const steps = values.steps === undefined ? [] : ['--steps', values.steps];
 const chosen = values.only?.split(',') ?? task.recipes;
 const jobs = Number(values.jobs);
 
@@ -52,7 +56,7 @@ async function train(recipe) {
   const out = path.join(folder, recipe);
   rmSync(out, { recursive: true, force: true });
   const threads = Math.max(1, Math.floor(os.availableParallelism() / jobs));
-  const args = ['train', '--config', config, '--recipe', recipe, '--steps', steps, ...(await task.flags())];
+  const args = ['train', '--config', config, '--recipe', recipe, ...steps, ...(await task.flags())];
   const command = [
     path.join(root, 'packages/cli/bin/quaver.js'),
     ...args,
@@ -107,12 +111,12 @@ function section(results) {
   const cpu = os.cpus()[0].model.trim();
   const date = new Date().toISOString().slice(0, 10);
   return [
-    `Made by \`npm run train:recipes${values.finetune ? ' -- --finetune' : ''}\` on ${date}: ${done} steps (${tokens.toLocaleString('en-US')} tokens), the same data in the same`,
+    `Made by \`npm run train:recipes${values.task === 'text' ? '' : ` -- --task ${values.task}`}\` on ${date}: ${done} steps (${tokens.toLocaleString('en-US')} tokens), the same data in the same`,
     `order; ${cpu}, ${os.availableParallelism()} cores. Losses are nats per token; before the first step the validation loss was ${results[0].val_loss_before.toFixed(4)}.`,
     '',
     ...table(results),
     '',
-    `![Validation loss over the steps, one curve for each recipe](training/${task.name}.svg)`,
+    `![Validation loss over the steps, one curve for each recipe](training/${values.task}.svg)`,
   ].join('\n');
 }
 
@@ -123,7 +127,7 @@ if (values.only === undefined) {
   const series = results.map(({ recipe, points }) => ({ label: recipe, points }));
   writeFileSync(picture, linePlot({ title: 'Validation loss', xTitle: 'step', yTitle: 'nats per token', series }));
   const text = readFileSync(page, 'utf8');
-  const [before, after] = [`<!-- ${task.name} -->\n`, `\n<!-- /${task.name} -->`];
+  const [before, after] = [`<!-- ${values.task} -->\n`, `\n<!-- /${values.task} -->`];
   const from = text.indexOf(before) + before.length;
   writeFileSync(page, text.slice(0, from) + section(results) + text.slice(text.indexOf(after)));
   console.error(`wrote ${path.relative(root, page)} and ${path.relative(root, picture)}`);

@@ -14,7 +14,7 @@ export interface ScheduleOptions {
   readonly warmup?: number;
   /** The last rate, as a share of the peak. */
   readonly floor?: number;
-  /** wsd: how many of the last steps the rate falls in (Hu et al., 2024); default a fifth of all. */
+  /** wsd: how many of the last steps the rate falls in (Hu et al., 2024); default a fifth of all, or what the warm-up leaves. */
   readonly cooldown?: number;
 }
 
@@ -25,7 +25,8 @@ export interface ScheduleOptions {
  * @throws QuaverError `schedule-option`
  */
 export function schedule(options: ScheduleOptions): (step: number) => number {
-  const { decay, peak, steps, warmup = 0, floor = 0, cooldown = Math.ceil(steps / 5) } = options;
+  const { decay, peak, steps, warmup = 0, floor = 0 } = options;
+  const { cooldown = Math.min(Math.ceil(steps / 5), Math.max(0, steps - warmup)) } = options;
   check('decay', decay, decays.includes(decay), decays.join(', '));
   check('peak', peak, peak >= 0 && Number.isFinite(peak), 'a finite number of at least 0');
   check('steps', steps, Number.isInteger(steps) && steps >= 1, 'a whole number above 0');
