@@ -14,8 +14,9 @@ export { type BatchesOptions, Dataset, type DatasetStatistics, type TrainingBatc
 export type { DatasetOptions } from './data/dataset-options.ts';
 export type { ChatExample, CompletionExample, Example, Place, TextExample, TokenizedExample } from './data/example.ts';
 export type { ExampleSource } from './data/example-source.ts';
-export { lossFunction } from './graph/loss.ts';
+export { crossEntropy, lossFunction, sumOverTokens } from './graph/loss.ts';
 export { withMasters } from './graph/masters.ts';
+export type { Objective, ObjectiveValues } from './graph/objective.ts';
 export { type TrainingModule, type TrainingModuleOptions, trainingModule } from './graph/training-module.ts';
 export type { QuantizationRecord, StepRecord } from './metrics/records.ts';
 export { type AdafactorOptions, adafactor } from './optimizer/adafactor.ts';
@@ -28,11 +29,13 @@ export { type ComparedRun, compareRuns, renderComparison } from './report/compar
 export { type ReportedRun, renderRunReport } from './report/run-report.ts';
 export type { RunSummary } from './report/summary.ts';
 export { type Decay, type ScheduleOptions, schedule } from './schedule.ts';
+export type { GenerationFunctions } from './trainer/compile-training.ts';
 export { type LossBatch, lossInputs } from './trainer/loss-inputs.ts';
 export { type MemoryItem, type MemoryPlan, type MemoryPlanOptions, planTrainingMemory } from './trainer/memory-plan.ts';
 export { optimizerGroups } from './trainer/optimizer-config.ts';
 export { trainingOptions } from './trainer/training-options.ts';
 export {
+  type StepOptions,
   type StepResult,
   TrainingSession,
   type TrainingSessionOptions,

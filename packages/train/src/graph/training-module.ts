@@ -13,6 +13,7 @@ import { clipByGlobalNorm, globalNorm, keepUnlessFinite } from '../optimizer/cli
 import type { Optimizer } from '../optimizer/optimizer.ts';
 import { lossFunction } from './loss.ts';
 import { withMasters } from './masters.ts';
+import type { Objective } from './objective.ts';
 
 export interface TrainingModuleOptions {
   /** The optimizer of a parameter; undefined leaves it as it is. Optimizers that are the same object form a group. */
@@ -20,6 +21,8 @@ export interface TrainingModuleOptions {
   /** Gradients are scaled down to this global norm; undefined leaves them. */
   readonly maxGradientNorm?: number | undefined;
   readonly remat?: RematPolicy | undefined;
+  /** What is made smaller; default the cross-entropy of the targets. */
+  readonly objective?: Objective | undefined;
 }
 
 export interface TrainingModule {
@@ -55,7 +58,7 @@ export function trainingModule(source: Module, options: TrainingModuleOptions): 
   }
   if (trained.length === 0) throw nothingToTrain(source);
   const names = trained.map(({ parameter }) => parameter.name);
-  const loss = lossFunction(model);
+  const loss = lossFunction(model, options.objective);
   const backward = differentiate(
     { ...loss, name: 'backward' },
     {

@@ -15,7 +15,15 @@ export interface CompileTrainingOptions extends TrainingModuleOptions {
   readonly recipe: string | Recipe;
   /** Whether to compile the functions that measure what FP8 does to each tensor; default false. */
   readonly measureQuantization?: boolean | undefined;
+  /** Functions of the model that are called between the steps, on the weights as they are then. */
+  readonly generation?: GenerationFunctions | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface GenerationFunctions {
+  readonly functions: readonly string[];
+  /** What becomes of the compiled module before it is loaded; for another form of the KV cache. */
+  readonly transform?: (module: Module) => Module;
 }
 
 /** A model that can train, compiled. */
@@ -35,12 +43,15 @@ export interface CompiledTraining {
 
 /** @throws QuaverError `training-…`, `recipe-…`, `module-already-lowered`, `aborted` */
 export async function compileTraining(model: Module, options: CompileTrainingOptions): Promise<CompiledTraining> {
-  const { recipe, signal } = options;
+  const { recipe, generation, signal } = options;
   const training = trainingModule(model, options);
   const { module: compiled, report } = await compile(training.module, { recipe, ...(signal ? { signal } : {}) });
   // Both end a step for the scales that come from earlier steps.
   const shifted = shiftAmaxHistories(shiftAmaxHistories(compiled, 'update'), 'discard');
-  const { module, measures } = options.measureQuantization ? withMeasures(shifted) : { module: shifted, measures: [] };
+  const transformed = generation?.transform?.(shifted) ?? shifted;
+  const { module, measures } = options.measureQuantization
+    ? withMeasures(transformed)
+    : { module: transformed, measures: [] };
   const weights = findFunction(module, quantizeWeightsName);
   const stepFunctions = ['backward', 'update', 'discard'].filter((name) => findFunction(module, name));
   return {
@@ -51,6 +62,7 @@ export async function compileTraining(model: Module, options: CompileTrainingOpt
       ...[...stepFunctions, 'loss'],
       ...(weights ? [quantizeWeightsName] : []),
       ...measures.map(({ functionName }) => functionName),
+      ...(generation?.functions ?? []),
     ],
     stepFunctions,
     computed: weights ? [...updatedNames(weights, 'parameter')] : [],

@@ -18,9 +18,19 @@ export interface TrainingSessionOptions extends CompileTrainingOptions {
   readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
 }
 
+export interface StepOptions {
+  /** What the masks are divided by; default their sum, so that a loss is a mean over the targets that count. */
+  readonly total?: number;
+  /** Whether to give the log-probabilities of the targets. */
+  readonly logprobs?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
 export interface StepResult {
-  /** Mean over the targets that count, in nats; before the step. */
+  /** Before the step. The mean over the targets that count, in nats, unless the objective or the total says otherwise. */
   readonly loss: number;
+  /** Of each micro-batch, [rows, rowTokens], before the step; where they were asked for. */
+  readonly logprobs: readonly Float32Array[];
   /** Of the whole gradient, before it was clipped. */
   readonly gradNorm: number;
   /** Targets that counted. */
@@ -101,18 +111,22 @@ export class TrainingSession implements AsyncDisposable {
    * One step on the micro-batches together, at a learning rate.
    * @throws QuaverError `training-no-targets` when nothing counts, `session-…`, `aborted`
    */
-  async step(batches: readonly LossBatch[], rate: number, signal?: AbortSignal): Promise<StepResult> {
+  async step(batches: readonly LossBatch[], rate: number, options: StepOptions = {}): Promise<StepResult> {
     const targets = batches.reduce((sum, batch) => sum + weightOf(batch), 0);
     if (!(targets > 0)) throw noTargets();
+    const { total = targets, signal } = options;
     const start = performance.now();
     if (this.#needsHistory && this.#applied === 0) {
-      await this.#run('backward', lossInputs(batches[0]!, targets), [], signal);
+      await this.#run('backward', lossInputs(batches[0]!, total), [], signal);
       await this.#run('discard', {}, [], signal);
     }
     let loss = 0;
+    const logprobs: Float32Array[] = [];
+    const wanted = ['loss', ...(options.logprobs ? ['logprobs'] : [])];
     for (const batch of batches) {
-      const results = await this.#run('backward', lossInputs(batch, targets), ['loss'], signal);
+      const results = await this.#run('backward', lossInputs(batch, total), wanted, signal);
       loss += results.loss!.data[0]!;
+      if (options.logprobs) logprobs.push(results.logprobs!.data as Float32Array);
     }
     const middle = performance.now();
     const numbers = { rate, ...this.#training.scalars(this.#applied + 1) };
@@ -125,7 +139,7 @@ export class TrainingSession implements AsyncDisposable {
       await this.#quantize(signal);
     }
     const seconds = { forward_backward: (middle - start) / 1000, update: (performance.now() - middle) / 1000 };
-    return { loss, gradNorm, targets, skipped, seconds };
+    return { loss, logprobs, gradNorm, targets, skipped, seconds };
   }
 
   /**
@@ -146,6 +160,15 @@ export class TrainingSession implements AsyncDisposable {
     }
     if (targets === 0) throw noTargets();
     return { loss: sum / targets, targets };
+  }
+
+  /**
+   * The log-probabilities of the targets of a batch, [rows, rowTokens], in the bits of a step; nothing changes.
+   * @throws QuaverError `session-…`, `aborted`
+   */
+  async logprobs(batch: LossBatch, signal?: AbortSignal): Promise<Float32Array> {
+    const { logprobs } = await this.#run('loss', lossInputs(batch, 1), ['logprobs'], signal);
+    return logprobs!.data as Float32Array;
   }
 
   /**
