@@ -18,7 +18,8 @@ const arrows = {
   conformance: ['numerics', 'ir', 'formats', 'executor'],
   generate: ['numerics', 'ir', 'models', 'executor'],
   train: ['numerics', 'ir', 'formats', 'compiler', 'executor', 'generate'],
-  sdk: ['numerics', 'ir', 'formats', 'models', 'compiler', 'executor', 'executor-cpu', 'generate', 'train'],
+  rl: ['numerics', 'ir', 'formats', 'compiler', 'executor', 'generate', 'train', 'model-arithmetic'],
+  sdk: ['numerics', 'ir', 'formats', 'models', 'compiler', 'executor', 'executor-cpu', 'generate', 'train', 'rl'],
   cli: [
     'numerics',
     'ir',
@@ -30,6 +31,7 @@ const arrows = {
     'conformance',
     'generate',
     'train',
+    'rl',
     'sdk',
   ],
 };

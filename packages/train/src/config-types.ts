@@ -48,7 +48,7 @@ interface BatchConfig {
   readonly accumulate: number;
 }
 
-interface ScheduleConfig {
+export interface ScheduleConfig {
   readonly decay: Decay;
   readonly peak: number;
   readonly warmup: number;

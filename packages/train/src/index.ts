@@ -1,10 +1,12 @@
 export { parseTrainConfig } from './config.ts';
+export { fieldsInstead, modelSchema, optimizationFields, scheduleConflict } from './config-parts.ts';
 export type {
   DataFilesConfig,
   GeneratedDataConfig,
   ModelConfig,
   NewModelConfig,
   OptimizerConfig,
+  ScheduleConfig,
   TrainConfig,
 } from './config-types.ts';
 export { type Batch, buildBatch } from './data/batch.ts';

@@ -52,6 +52,8 @@ export class TrainingSession implements AsyncDisposable {
   /** Compiled. */
   readonly module: Module;
   readonly report: CompileReport;
+  /** Parameters of the module whose bytes a step changes: masters, and what is computed from them for the products. */
+  readonly changing: readonly string[];
   readonly #training: TrainingModule;
   /** With masters. */
   readonly #source: Module;
@@ -63,11 +65,13 @@ export class TrainingSession implements AsyncDisposable {
   /** Steps that changed the parameters: what an optimizer counts. */
   #applied = 0;
 
-  private constructor({ training, module, report, stepFunctions, measures }: CompiledTraining, session: Session) {
+  private constructor(compiled: CompiledTraining, session: Session) {
+    const { training, module, report, stepFunctions, measures, computed } = compiled;
     this.#training = training;
     this.#source = training.model;
     this.module = module;
     this.report = report;
+    this.changing = [...training.trained, ...computed];
     this.#session = session;
     this.#measures = measures;
     this.#needsHistory = recipeStates(module).some(({ type }) => type.dtype === 'f32');

@@ -34,7 +34,7 @@ test('defaults are filled in', () => {
 });
 
 test.each([
-  [{ stepz: 1 }, /^config: unknown field stepz \/ Fields of config: model, data, recipe, steps, /],
+  [{ stepz: 1 }, /^config: unknown field stepz \/ Fields of config: model, data, steps, batch, recipe, /],
   [{ steps: 'x' }, /^steps: .*expected number, received string/],
   [{ steps: 0 }, /^steps: .*>=1/],
   [{ optimizer: { name: 'adam' } }, /^optimizer\.name: .*'adamw' \| 'sgd' \| 'adafactor' \| 'muon'/],

@@ -1,0 +1,100 @@
+/** @file The policy: one set of weights that generates and trains, on one executor or on two. */
+import { recipeStates } from '@quaver/compiler';
+import { type Executor, Session } from '@quaver/executor';
+import { pagedCache } from '@quaver/generate';
+import { findFunction, type Module } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
+import { TrainingSession, type TrainingSessionOptions } from '@quaver/train';
+
+export interface PolicyOptions extends Omit<TrainingSessionOptions, 'generation'> {
+  /** Another executor that generates (split mode); left out, generation and training share sessions and weights (unified mode). */
+  readonly generationExecutor?: Executor | undefined;
+  /** Tokens of a page of the KV cache. */
+  readonly pageTokens: number;
+}
+
+/** The functions that the rollout engine calls. */
+const generationFunctions = ['prefill', 'decode'] as const;
+
+export class Policy implements AsyncDisposable {
+  readonly training: TrainingSession;
+  /** Has the functions `prefill` and `decode` with a paged cache. */
+  readonly generation: Session;
+
+  private constructor(training: TrainingSession, generation: Session) {
+    this.training = training;
+    this.generation = generation;
+  }
+
+  /**
+   * Compiles a model with its training and generation functions and loads it. Executors stay the caller's.
+   * @throws QuaverError `rl-recipe-delayed`, `training-…`, `recipe-…`, `session-…`, `executor-…`, `aborted`
+   */
+  static async open(model: Module, executor: Executor, options: PolicyOptions): Promise<Policy> {
+    const { generationExecutor, pageTokens, ...rest } = options;
+    const training = await TrainingSession.open(model, executor, {
+      ...rest,
+      generation: {
+        functions: generationExecutor ? [] : generationFunctions,
+        transform: (compiled) => pagedCache(withoutHistories(compiled), { pageTokens }),
+      },
+    });
+    if (!generationExecutor) return new Policy(training, training.session);
+    try {
+      const generation = await Session.open(training.module, generationExecutor, {
+        functions: generationFunctions,
+        computed: generatedFrom(training),
+        ...(options.signal ? { signal: options.signal } : {}),
+      });
+      const policy = new Policy(training, generation);
+      await policy.sync(options.signal);
+      return policy;
+    } catch (error) {
+      await training[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Whether generation reads the weights that training writes, without a copy. */
+  get isUnified(): boolean {
+    return this.generation === this.training.session;
+  }
+
+  /**
+   * Gives generation the weights as they are now. In unified mode it has them.
+   * @returns bytes that were copied
+   */
+  async sync(signal?: AbortSignal): Promise<number> {
+    if (this.isUnified) return 0;
+    let bytes = 0;
+    for (const name of generatedFrom(this.training)) {
+      const data = await this.training.session.readParameter(name, signal);
+      await this.generation.writeParameter(name, data, signal);
+      bytes += data.byteLength;
+    }
+    return bytes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.isUnified) await this.generation[Symbol.asyncDispose]();
+    await this.training[Symbol.asyncDispose]();
+  }
+}
+
+/** Parameters that steps change and generation reads. */
+function generatedFrom({ module, changing }: TrainingSession): readonly string[] {
+  const read = new Set(
+    generationFunctions.flatMap((name) => findFunction(module, name)?.parameters.map(({ ref }) => ref) ?? []),
+  );
+  return changing.filter((name) => read.has(name));
+}
+
+/** Histories of scales belong to the training step; a generation between two steps would have to share them. */
+function withoutHistories(module: Module): Module {
+  const history = recipeStates(module).find(({ type }) => type.dtype === 'f32');
+  if (!history) return module;
+  throw new QuaverError('rl-recipe-delayed', `the recipe has delayed scales (state '${history.name}')`, {
+    hint: 'Choose a recipe whose scales come from the values themselves, such as fp8-block.',
+    where: { state: history.name },
+  });
+}
