@@ -17,6 +17,15 @@ export { type OpenDatasetOptions, openDataset } from './data/node/open-dataset.t
 export { type RunRecords, readRun } from './metrics/read-run.ts';
 export { openRunWriter, type RunWriter, type RunWriterOptions } from './metrics/run-writer.ts';
 export { writeComparison, writeRunReport } from './report/write-report.ts';
-export { readRunConfig } from './trainer/run-folder.ts';
+export { checkpointToResume, restoreSession } from './trainer/restore-run.ts';
+export {
+  checkUnused,
+  clearLeftovers,
+  type RunKind,
+  readConfig,
+  readRunConfig,
+  reportFile,
+  saveConfig,
+} from './trainer/run-folder.ts';
 export type { TrainEvent, TrainRunOptions, TrainRunResult } from './trainer/run-types.ts';
 export { trainRun } from './trainer/train-run.ts';

@@ -13,7 +13,7 @@ import type { TrainingSession } from './training-session.ts';
  */
 export async function checkpointToResume(
   store: CheckpointStore,
-  { steps }: TrainConfig,
+  { steps }: Pick<TrainConfig, 'steps'>,
 ): Promise<CheckpointInfo | undefined> {
   const latest = await store.latest();
   if (!latest || latest.step <= steps) return latest;
@@ -29,17 +29,34 @@ export async function checkpointToResume(
  * @throws QuaverError `checkpoint-of-another-model`, `checkpoint-corrupt`, `data-changed`, `data-settings-changed`, …
  */
 export async function restoreRun(
-  { step }: CheckpointInfo,
+  info: CheckpointInfo,
   parts: { readonly store: CheckpointStore; readonly session: TrainingSession; readonly dataset: Dataset },
   runFolder: string,
 ): Promise<RunState> {
   const { store, session, dataset } = parts;
+  return restoreSession(info, { store, session }, runFolder, (json, folder) => {
+    const state = parseRunState(json, folder);
+    if (state.cursor !== undefined) dataset.checkCursor(state.cursor);
+    return state;
+  });
+}
+
+/**
+ * Brings weights and optimizer to where they were, after every byte was compared with its hash.
+ * @param parse the checkpoint's JSON, with the number of steps that had been applied
+ * @throws QuaverError `checkpoint-of-another-model`, `checkpoint-corrupt`, `checkpoint-incomplete`, and what `parse` throws
+ */
+export async function restoreSession<State extends { readonly applied_steps: number }>(
+  { step }: CheckpointInfo,
+  { store, session }: { readonly store: CheckpointStore; readonly session: TrainingSession },
+  runFolder: string,
+  parse: (json: unknown, folder: string) => State,
+): Promise<State> {
   const checkpoint = await store
     .open(step)
     .catch(async (error) => Promise.reject(await namingOlder(error, step, runFolder)));
   try {
-    const state = parseRunState(checkpoint.json, checkpoint.folder);
-    if (state.cursor !== undefined) dataset.checkCursor(state.cursor);
+    const state = parse(checkpoint.json, checkpoint.folder);
     await session.restore((kind, tensor) => readTensor(checkpoint, kind, tensor), state.applied_steps);
     return state;
   } finally {

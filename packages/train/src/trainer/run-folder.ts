@@ -12,19 +12,41 @@ import { metricsFile } from '../metrics/run-files.ts';
 const configFile = 'config.json';
 export const reportFile = 'report.html';
 
+/** What differs between kinds of runs: their configuration, and the command that goes on with one. */
+export interface RunKind<Config> {
+  /** @throws QuaverError of `invalid` */
+  readonly parse: (source: unknown) => Config;
+  /** The code of the error that tells of a configuration that is not valid. */
+  readonly invalid: string;
+  readonly resume: string;
+}
+
+export const trainRuns: RunKind<TrainConfig> = {
+  parse: parseTrainConfig,
+  invalid: 'train-config-invalid',
+  resume: 'quaver train --resume',
+};
+
+/**
+ * The configuration that a training run was started with.
+ * @throws QuaverError as `readConfig`
+ */
+export function readRunConfig(folder: string): Promise<TrainConfig> {
+  return readConfig(folder, trainRuns);
+}
+
 /**
  * The configuration that a run was started with.
- * @throws QuaverError `run-not-found`, `run-not-a-run` for a folder or file that no training wrote, `train-config-invalid`,
- *   `file-…`
+ * @throws QuaverError `run-not-found`, `run-not-a-run` for a folder or file that no such run wrote, that of the kind, `file-…`
  */
-export async function readRunConfig(folder: string): Promise<TrainConfig> {
+export async function readConfig<Config>(folder: string, kind: RunKind<Config>): Promise<Config> {
   const file = join(folder, configFile);
   const text = await readFile(file, 'utf8').catch(async (error) => Promise.reject(await noConfig(folder, file, error)));
   try {
-    return parseTrainConfig(JSON.parse(text));
+    return kind.parse(JSON.parse(text));
   } catch (cause) {
     if (!(cause instanceof QuaverError)) {
-      throw new QuaverError('train-config-invalid', `${file}: this is not JSON: ${(cause as Error).message}`, {
+      throw new QuaverError(kind.invalid, `${file}: this is not JSON: ${(cause as Error).message}`, {
         where: { file },
         hint: runHint,
         cause,
@@ -50,37 +72,37 @@ async function noConfig(folder: string, file: string, error: NodeJS.ErrnoExcepti
  * Whether a new run may begin here: nothing that it would write is there, or only what a run left that ended before its first step.
  * @throws QuaverError `run-folder-not-empty`
  */
-export async function checkUnused(folder: string): Promise<void> {
-  const taken = await firstTaken(folder);
+export async function checkUnused<Config>(folder: string, kind: RunKind<Config>): Promise<void> {
+  const taken = await firstTaken(folder, kind);
   if (taken === undefined) return;
   throw new QuaverError('run-folder-not-empty', `${folder}: holds ${taken} already`, {
     where: { file: join(folder, taken) },
-    hint: `Choose another folder for the new run, or go on with the one that is there: quaver train --resume ${folder}`,
+    hint: `Choose another folder for the new run, or go on with the one that is there: ${kind.resume} ${folder}`,
   });
 }
 
-async function firstTaken(folder: string): Promise<string | undefined> {
+async function firstTaken<Config>(folder: string, kind: RunKind<Config>): Promise<string | undefined> {
   const { size } = await stat(join(folder, metricsFile)).catch(() => ({ size: 0 }));
   if (size > 0) return metricsFile;
   if ((await readdir(checkpointsFolder(folder)).catch(() => [])).length > 0) return 'checkpoints';
   const names = new Set(await readdir(folder));
   if (names.has(configFile)) {
     // Any other file of that name, such as a model's, is somebody's.
-    if (await isInterruptedStart(folder)) return undefined;
+    if (await isInterruptedStart(folder, kind)) return undefined;
     return configFile;
   }
   return ['model.qvr', reportFile, 'data'].find((name) => names.has(name));
 }
 
-async function isInterruptedStart(folder: string): Promise<boolean> {
-  return readRunConfig(folder).then(
+async function isInterruptedStart<Config>(folder: string, kind: RunKind<Config>): Promise<boolean> {
+  return readConfig(folder, kind).then(
     () => true,
     () => false,
   );
 }
 
 /** @throws QuaverError `disk-full`, `file-…` */
-export async function saveConfig(lock: RunLock, config: TrainConfig): Promise<void> {
+export async function saveConfig(lock: RunLock, config: object): Promise<void> {
   const bytes = new TextEncoder().encode(`${JSON.stringify(config, undefined, 2)}\n`);
   const chunks = async function* () {
     yield bytes;

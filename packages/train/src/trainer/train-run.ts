@@ -12,7 +12,7 @@ import { openDataset } from '../data/node/open-dataset.ts';
 import { openRunWriter } from '../metrics/run-writer.ts';
 import { writeRunReport } from '../report/write-report.ts';
 import { checkpointToResume, restoreRun } from './restore-run.ts';
-import { checkUnused, clearLeftovers, readRunConfig, reportFile, saveConfig } from './run-folder.ts';
+import { checkUnused, clearLeftovers, readRunConfig, reportFile, saveConfig, trainRuns } from './run-folder.ts';
 import { freshRunState } from './run-state.ts';
 import type { TrainRunOptions, TrainRunResult } from './run-types.ts';
 import { TrainLoop } from './train-loop.ts';
@@ -56,7 +56,7 @@ async function trainLocked(
   const { folder, config, resume = false } = options;
   if (resume) await clearLeftovers(lock);
   else {
-    await checkUnused(folder);
+    await checkUnused(folder, trainRuns);
     await saveConfig(lock, config);
   }
   const store = await CheckpointStore.open(lock, {
