@@ -1,43 +1,23 @@
 /** @file The configuration of a training run out of a file and flags. */
-import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { fileError } from '@quaver/ir/node';
-import { QuaverError } from '@quaver/numerics';
 import { openTrainingModel, type Recipe } from '@quaver/sdk/node';
 import type { TrainFlags } from './commands/train.ts';
-import { readRecipe } from './model-flags.ts';
+import { isObject, type Json, readJsonObject, resolveModelAndRecipe, resolvePaths } from './config-file.ts';
 import { UsageError } from './report-error.ts';
 
-type Json = Readonly<Record<string, unknown>>;
+const trainKind = { invalid: 'train-config-invalid', page: 'docs/training.md' };
 
 /**
  * A configuration file as it is, with its paths resolved from its folder, and its recipe read where it is a file.
  * @throws QuaverError `file-…`, `train-config-invalid`, `recipe-invalid`
  */
 export async function readConfigFile(file: string): Promise<Json> {
-  const content = await readFile(file, 'utf8').catch((error) => Promise.reject(fileError(error, file)));
-  let json: unknown;
-  try {
-    json = JSON.parse(content);
-  } catch (cause) {
-    throw invalid(file, `this is not JSON: ${(cause as Error).message}`, cause);
-  }
-  if (!isObject(json)) throw invalid(file, 'expected an object');
+  const json = await readJsonObject(file, trainKind);
   const folder = path.dirname(path.resolve(file));
-  const resolve = (value: unknown): unknown => {
-    if (typeof value === 'string') return path.resolve(folder, value);
-    return Array.isArray(value) ? value.map(resolve) : value;
-  };
-  const { model, data, recipe } = json;
-  const resolved: Record<string, unknown> = { ...json };
-  if (typeof model === 'string') resolved.model = resolve(model);
-  else if (isObject(model)) {
-    resolved.model = { ...model, config: typeof model.config === 'string' ? resolve(model.config) : model.config };
-    if ('tokenizer' in model) resolved.model = { ...(resolved.model as Json), tokenizer: resolve(model.tokenizer) };
-  }
-  const isFile = typeof recipe === 'string' && /\.json$|[/\\]/.test(recipe);
-  if (isFile) resolved.recipe = await readRecipe(path.resolve(folder, recipe));
+  const resolve = (value: unknown): unknown => resolvePaths(value, folder);
+  const { data } = json;
+  const resolved: Record<string, unknown> = { ...json, ...(await resolveModelAndRecipe(json, folder)) };
   if (isObject(data)) {
     const { validation, generate } = data;
     const held = isObject(validation) && 'file' in validation ? { file: resolve(validation.file) } : validation;
@@ -51,14 +31,6 @@ export async function readConfigFile(file: string): Promise<Json> {
     };
   }
   return resolved;
-}
-
-function invalid(file: string, problem: string, cause?: unknown): QuaverError {
-  return new QuaverError('train-config-invalid', `${file}: ${problem}`, {
-    hint: 'A configuration is a JSON object; see docs/training.md for its fields.',
-    where: { file },
-    cause,
-  });
 }
 
 /** A package that is installed where the configuration is, or a path from its folder, as an absolute path. */
@@ -141,8 +113,4 @@ function validationOf(flags: TrainFlags, fresh: boolean): Json {
 
 function defined(values: Json): Json {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,0 +1,77 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { writeFileAtomically } from '@quaver/formats/node';
+import { parseRlConfig, type ReportedRl, type RlConfig, type RlRow, renderRlComparison, rlRow } from '@quaver/rl';
+import { type RlEvent, readRlRecords } from '@quaver/rl/node';
+import { rlModel } from './rl-model.ts';
+
+export interface RlComparisonOptions {
+  readonly config: RlConfig;
+  /** Built-in recipes by name. */
+  readonly recipes: readonly string[];
+  readonly modes: readonly RlConfig['mode'][];
+  readonly seeds: readonly number[];
+  /** Where every run gets a folder of its own; runs that are there already are gone on with. */
+  readonly folder: string;
+  /** The HTML report. */
+  readonly output: string;
+  readonly executor?: string;
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  /** @param run such as `fp8-block-unified-0` */
+  readonly onEvent?: (event: RlEvent, run: string) => void;
+}
+
+export interface RlComparison {
+  /** Sampled over all runs. */
+  readonly tokens: number;
+  readonly rows: readonly RlRow[];
+}
+
+/**
+ * Runs the same task with several recipes, and writes a report that shows them side by side.
+ * @throws QuaverError as `rlModel`, and as `writeFileAtomically` for the report
+ */
+export async function compareRl(options: RlComparisonOptions): Promise<RlComparison> {
+  const { config, recipes, modes, seeds, folder, output, onEvent, executor, threads, signal } = options;
+  const shared = {
+    ...(executor === undefined ? {} : { executor }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(signal ? { signal } : {}),
+  };
+  const runs: ReportedRl[] = [];
+  // One recipe after the other within a seed, so that an interrupted comparison still compares.
+  for (const seed of seeds) {
+    for (const mode of modes) {
+      for (const recipe of recipes) {
+        const name = `${recipe}-${mode}-${seed}`;
+        const place = path.join(folder, name);
+        const result = await rlModel({
+          ...shared,
+          config: parseRlConfig({ ...config, recipe, mode, seed }),
+          folder: place,
+          resume: await exists(place),
+          onEvent: (event) => onEvent?.(event, name),
+        });
+        const records = await readRlRecords(place);
+        const { bytes_per_parameter } = result;
+        runs.push({ row: rlRow({ recipe, mode, seed, bytes_per_parameter }, records), records });
+      }
+    }
+  }
+  const bytes = new TextEncoder().encode(renderRlComparison(runs));
+  await writeFileAtomically(output, once(bytes), bytes.byteLength);
+  const rows = runs.map(({ row }) => row);
+  return { tokens: rows.reduce((sum, { tokens }) => sum + tokens, 0), rows };
+}
+
+async function exists(folder: string): Promise<boolean> {
+  return stat(folder).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
+  yield bytes;
+}
