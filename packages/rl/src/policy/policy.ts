@@ -2,7 +2,7 @@
 import { recipeStates } from '@quaver/compiler';
 import { type Executor, Session } from '@quaver/executor';
 import { pagedCache } from '@quaver/generate';
-import { findFunction, type Module } from '@quaver/ir';
+import { byteCount, evaluateDim, findFunction, type Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { TrainingSession, type TrainingSessionOptions } from '@quaver/train';
 
@@ -20,10 +20,13 @@ export class Policy implements AsyncDisposable {
   readonly training: TrainingSession;
   /** Has the functions `prefill` and `decode` with a paged cache. */
   readonly generation: Session;
+  /** Parameters that are no weights, such as the tables of RoPE. */
+  readonly #tables: ReadonlySet<string>;
 
-  private constructor(training: TrainingSession, generation: Session) {
+  private constructor(model: Module, training: TrainingSession, generation: Session) {
     this.training = training;
     this.generation = generation;
+    this.#tables = new Set(model.parameters.filter(({ trainable }) => !trainable).map(({ name }) => name));
   }
 
   /**
@@ -39,14 +42,14 @@ export class Policy implements AsyncDisposable {
         transform: (compiled) => pagedCache(withoutHistories(compiled), { pageTokens }),
       },
     });
-    if (!generationExecutor) return new Policy(training, training.session);
+    if (!generationExecutor) return new Policy(model, training, training.session);
     try {
       const generation = await Session.open(training.module, generationExecutor, {
         functions: generationFunctions,
         computed: generatedFrom(training),
         ...(options.signal ? { signal: options.signal } : {}),
       });
-      const policy = new Policy(training, generation);
+      const policy = new Policy(model, training, generation);
       await policy.sync(options.signal);
       return policy;
     } catch (error) {
@@ -58,6 +61,17 @@ export class Policy implements AsyncDisposable {
   /** Whether generation reads the weights that training writes, without a copy. */
   get isUnified(): boolean {
     return this.generation === this.training.session;
+  }
+
+  /** Bytes of the weights that decoding reads, for each parameter of the model. */
+  get bytesPerParameter(): number {
+    const { module } = this.training;
+    const read = new Set(findFunction(module, 'decode')?.parameters.map(({ ref }) => ref));
+    const count = this.training.parameters.reduce((sum, { shape }) => sum + elements(shape), 0);
+    const bytes = module.parameters
+      .filter(({ name }) => read.has(name) && !this.#tables.has(name))
+      .reduce((sum, { type }) => sum + evaluateDim(byteCount(type), {}), 0);
+    return bytes / count;
   }
 
   /**
@@ -79,6 +93,10 @@ export class Policy implements AsyncDisposable {
     if (!this.isUnified) await this.generation[Symbol.asyncDispose]();
     await this.training[Symbol.asyncDispose]();
   }
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, dim) => product * dim, 1);
 }
 
 /** Parameters that steps change and generation reads. */

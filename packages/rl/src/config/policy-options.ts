@@ -1,0 +1,22 @@
+import { type Recipe, resolveRecipe, withOptions } from '@quaver/compiler';
+import type { Objective } from '@quaver/train';
+import { optimizerGroups } from '@quaver/train';
+import type { PolicyOptions } from '../policy/policy.ts';
+import type { RlConfig } from './config-types.ts';
+
+/** The recipe of a run, with the choices that the configuration makes beside it. @throws QuaverError `recipe-…` */
+export function recipeOf({ recipe, kv_cache: kvCache, attention, lm_head: lmHead }: RlConfig): Recipe {
+  return withOptions(resolveRecipe(recipe), { kvCache, attention, lmHead });
+}
+
+/** What a configuration says about the policy. @throws QuaverError `recipe-…` */
+export function policyOptions(config: RlConfig, objective: Objective): Omit<PolicyOptions, 'generationExecutor'> {
+  return {
+    recipe: recipeOf(config),
+    optimizer: optimizerGroups(config.optimizer, config.no_weight_decay, config.frozen),
+    maxGradientNorm: config.max_grad_norm ?? undefined,
+    remat: config.remat,
+    objective,
+    pageTokens: config.rollout.page_tokens,
+  };
+}

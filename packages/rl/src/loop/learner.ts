@@ -1,0 +1,166 @@
+/** @file What a step learns from its samples: advantages, corrections, and the optimizer's steps. */
+import { isUnified } from '@quaver/compiler';
+import type { Objective } from '@quaver/train';
+import type { AlgorithmPlan } from '../algorithms/algorithm.ts';
+import { parseAlgorithm } from '../algorithms/registry.ts';
+import type { RlConfig } from '../config/config-types.ts';
+import { recipeOf } from '../config/policy-options.ts';
+import { correctSequences } from '../correction/correct-sequences.ts';
+import type { CorrectionRule } from '../correction/correction.ts';
+import { parseCorrection } from '../correction/registry.ts';
+import { MismatchAccumulator } from '../mismatch/metrics.ts';
+import { perSequence, perToken, type SequenceBatch, sequenceBatches } from '../policy/batches.ts';
+import type { Policy } from '../policy/policy.ts';
+import { ReferencePolicy } from '../policy/reference.ts';
+import { PolicyStatisticsSum } from '../policy-statistics.ts';
+import type { Experience } from './experience.ts';
+import { type Lesson, type Lessons, lessonsOf, tokenWeightsOf } from './lessons.ts';
+import { type LearningNumbers, type RolloutNumbers, rolloutNumbers } from './records.ts';
+
+/** A step's numbers, without those that the loop knows. */
+export interface Learned {
+  readonly numbers: RolloutNumbers & LearningNumbers;
+  /** Steps of the optimizer, those that were skipped too. */
+  readonly optimizerSteps: number;
+  readonly seconds: { readonly logprobs: number; readonly forward_backward: number; readonly update: number };
+}
+
+export class Learner implements AsyncDisposable {
+  readonly #config: RlConfig;
+  readonly #plan: AlgorithmPlan;
+  readonly #correction: CorrectionRule;
+  #policy: Policy | undefined;
+  #reference: ReferencePolicy | undefined;
+  /** Generation promises the bits of training. */
+  #isExact = false;
+
+  /** @throws QuaverError `rl-config-invalid` */
+  constructor(config: RlConfig) {
+    this.#config = config;
+    this.#plan = parseAlgorithm(config.algorithm).plan;
+    this.#correction = parseCorrection(config.correction).rule;
+  }
+
+  get objective(): Objective {
+    return this.#plan.objective;
+  }
+
+  /** Before the first step and before anything is restored: the weights that the policy has now are the reference. */
+  async open(policy: Policy): Promise<void> {
+    this.#policy = policy;
+    const { training, isUnified: isShared } = policy;
+    this.#isExact = isShared && isUnified(recipeOf(this.#config)) && training.report.rowInvariant;
+    if (this.#plan.usesReference) {
+      this.#reference = await ReferencePolicy.copy(training, training.session.executor);
+    }
+  }
+
+  /**
+   * @param memory what advantages remember of earlier steps
+   * @throws QuaverError `rl-reward-not-finite`, `session-…`
+   */
+  async learn(
+    experience: Experience,
+    rate: number,
+    memory: number | undefined,
+  ): Promise<Learned & { readonly memory: number | undefined }> {
+    const lessons = lessonsOf(experience, this.#plan, this.#config.rollout.max_new_tokens, memory);
+    const numbers = rolloutNumbers(experience, lessons.skippedGroups, this.#policy!.training.appliedSteps);
+    const learned = lessons.kept.length === 0 ? nothing : await this.#step(lessons, rate);
+    return { ...learned, numbers: { ...numbers, ...learned.numbers }, memory: lessons.memory };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#reference?.[Symbol.asyncDispose]();
+  }
+
+  async #step(
+    { kept }: Lessons,
+    rate: number,
+  ): Promise<Omit<Learned, 'numbers'> & { readonly numbers: LearningNumbers }> {
+    const { training } = this.#policy!;
+    const batches = sequenceBatches(kept, this.#config.batch);
+    const start = performance.now();
+    // Where generation promises the bits of training they are not computed again before the step; the step itself shows them.
+    const before = this.#isExact ? undefined : await this.#trainingLogprobs(batches, kept);
+    const old = before ?? kept.map(({ logprobs }) => logprobs);
+    const { weights: corrections, statistics } = correctSequences(
+      this.#correction,
+      kept.map(({ logprobs: generation }, i) => ({ generation, train: old[i]! })),
+    );
+    const inputs = await this.#inputs(batches, kept, { old, corrections });
+    const seconds = { logprobs: (performance.now() - start) / 1000, forward_backward: 0, update: 0 };
+    const { epochs, clip } = this.#plan;
+    const moved = new PolicyStatisticsSum(clip);
+    let [loss, gradNorm, skipped] = [0, 0, 0];
+    let trained = before;
+    for (let epoch = 0; epoch < epochs; epoch++) {
+      const result = await training.step(inputs, rate, { total: 1, logprobs: true });
+      const logprobs = perSequence(batches, kept, result.logprobs);
+      for (const [i, { advantages }] of kept.entries()) moved.add(logprobs[i]!, old[i]!, advantages);
+      trained ??= logprobs;
+      if (epoch === 0) loss = result.loss;
+      gradNorm = Math.max(gradNorm, result.gradNorm);
+      if (result.skipped) skipped++;
+      seconds.forward_backward += result.seconds.forward_backward;
+      seconds.update += result.seconds.update;
+    }
+    const mismatch = new MismatchAccumulator();
+    for (const [i, { logprobs }] of kept.entries()) mismatch.add(logprobs, trained![i]!);
+    const { tokens: _, ...errors } = mismatch.metrics();
+    const { tokens: __, entropy: ___, ...change } = moved.result()!;
+    const tokens = kept.reduce((sum, sequence) => sum + sequence.prompt.length + sequence.tokens.length, 0);
+    const speed = tokens / (seconds.logprobs + seconds.forward_backward + seconds.update);
+    return {
+      numbers: {
+        ...{ loss, grad_norm: gradNorm, ...(skipped > 0 ? { skipped } : {}) },
+        ...{ tokens, tokens_per_s: speed, train_tokens_per_s: speed },
+        ...errors,
+        ...change,
+        correction_weight: statistics.weight,
+        corrected_tokens: statistics.truncated_tokens + statistics.dropped_tokens,
+      },
+      optimizerSteps: epochs,
+      seconds,
+    };
+  }
+
+  async #trainingLogprobs(batches: readonly SequenceBatch[], kept: readonly Lesson[]): Promise<Float32Array[]> {
+    const found: Float32Array[] = [];
+    for (const batch of batches) found.push(await this.#policy!.training.logprobs(batch));
+    return perSequence(batches, kept, found);
+  }
+
+  /** The micro-batches with what the objective reads. */
+  async #inputs(batches: readonly SequenceBatch[], kept: readonly Lesson[], { old, corrections }: TokenNumbers) {
+    const wanted = new Set(this.#plan.objective.inputs);
+    const weights = tokenWeightsOf(kept, this.#plan, this.#config.rollout.max_new_tokens);
+    const found = [];
+    for (const batch of batches) {
+      const spread = (valuesOf: (sequence: number) => ArrayLike<number>) => perToken(batch, kept, valuesOf);
+      const inputs: Record<string, Float32Array> = {
+        advantages: spread((i) => kept[i]!.advantages),
+        correction: spread((i) => corrections[i]!),
+        ...(wanted.has('old_logprobs') ? { old_logprobs: spread((i) => old[i]!) } : {}),
+        ...(this.#reference ? { reference_logprobs: await this.#reference.logprobs(batch) } : {}),
+      };
+      const mask = spread((i) => new Float32Array(kept[i]!.tokens.length).fill(weights[i]!));
+      found.push({ ...batch, mask, inputs });
+    }
+    return found;
+  }
+}
+
+/** Of the sampled tokens of each sequence. */
+interface TokenNumbers {
+  /** Log-probabilities by the weights before the step. */
+  readonly old: readonly Float32Array[];
+  readonly corrections: readonly Float32Array[];
+}
+
+/** No group has anything to learn from. */
+const nothing: Omit<Learned, 'numbers'> & { readonly numbers: LearningNumbers } = {
+  numbers: { loss: 0, grad_norm: 0, tokens: 0, tokens_per_s: 0, train_tokens_per_s: 0 },
+  optimizerSteps: 0,
+  seconds: { logprobs: 0, forward_backward: 0, update: 0 },
+};

@@ -1,0 +1,67 @@
+/** @file Samples with their advantages: what is left of a step's samples to learn from. */
+import { areEqual } from '../advantages/informative-groups.ts';
+import { rewardToGo } from '../advantages/reward-to-go.ts';
+import { tokenWeights } from '../aggregation.ts';
+import type { AlgorithmPlan } from '../algorithms/algorithm.ts';
+import type { Experience, Group } from './experience.ts';
+
+/** A sampled sequence to learn from. */
+export interface Lesson {
+  readonly prompt: readonly number[];
+  readonly tokens: readonly number[];
+  /** Of the sampled tokens, when they were generated. */
+  readonly logprobs: Float32Array;
+  /** Of each sampled token. */
+  readonly advantages: Float32Array;
+}
+
+export interface Lessons {
+  readonly kept: readonly Lesson[];
+  /** Groups whose rewards are all equal, or too few of them known. */
+  readonly skippedGroups: number;
+  /** For the next step's advantages. */
+  readonly memory: number | undefined;
+}
+
+/** Samples whose reward is not known are left out of their group. */
+export function lessonsOf(
+  { groups }: Experience,
+  plan: AlgorithmPlan,
+  maxTokens: number,
+  memory: number | undefined,
+): Lessons {
+  const judged = groups.map((group) => knownSamples(group));
+  const rewards = judged.map((samples) =>
+    samples.map(({ rollout, reward }) => reward + plan.lengthReward(rollout.tokens.length, maxTokens)),
+  );
+  const estimate = plan.advantage.estimate(rewards, memory);
+  let skippedGroups = 0;
+  const kept: Lesson[] = [];
+  for (const [g, samples] of judged.entries()) {
+    const { advantages, skipped } = estimate.groups[g]!;
+    if (skipped) skippedGroups++;
+    // A group without advantages still counts in the mean, unless the algorithm leaves it out.
+    if (samples.length === 0 || (plan.dropsEqualGroups && areEqual(rewards[g]!))) continue;
+    for (const [s, { rollout }] of samples.entries()) {
+      if (rollout.tokens.length === 0) continue;
+      const { prompt, tokens, logprobs } = rollout;
+      kept.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount) });
+    }
+  }
+  const isSilent = kept.every(({ advantages }) => advantages.every((value) => value === 0));
+  return { kept: isSilent ? [] : kept, skippedGroups, memory: estimate.memory };
+}
+
+/** How much each token of each sequence counts in the loss of the step. */
+export function tokenWeightsOf(
+  kept: readonly Lesson[],
+  { aggregation, constantLength }: AlgorithmPlan,
+  maxTokens: number,
+): readonly number[] {
+  const lengths = kept.map(({ tokens }) => tokens.length);
+  return tokenWeights(aggregation, lengths, constantLength ?? maxTokens);
+}
+
+function knownSamples({ samples }: Group) {
+  return samples.flatMap(({ rollout, reward }) => (reward.status === 'ok' ? [{ rollout, reward: reward.reward }] : []));
+}

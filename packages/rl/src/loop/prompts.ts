@@ -1,0 +1,47 @@
+import { modelLimits, type RolloutRequest, type Tokenizer } from '@quaver/generate';
+import type { Module } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
+import type { RolloutConfig } from '../config/config-types.ts';
+import type { RlProblem } from '../tasks/environment.ts';
+
+/** Makes requests of problems: the chat template's tokens, and the keys of their draws. */
+export class Prompts {
+  readonly #tokenizer: Tokenizer;
+  readonly #context: number;
+  readonly #rollout: RolloutConfig;
+  readonly #seed: number;
+
+  constructor(module: Module, tokenizer: Tokenizer, rollout: RolloutConfig, seed: number) {
+    this.#tokenizer = tokenizer;
+    this.#context = modelLimits(module).context;
+    this.#rollout = rollout;
+    this.#seed = seed;
+  }
+
+  /**
+   * The request for the samples of a problem. Draws follow from (seed, step, index of the prompt, sample): each sample can be made
+   * again by itself.
+   * @throws QuaverError `rl-prompt-too-long`
+   */
+  sampled(problem: RlProblem, step: number, index: number): RolloutRequest {
+    const { samples, temperature, top_k: topK, top_p: topP } = this.#rollout;
+    return { ...this.#request(problem, index), samples, temperature, topK, topP, key: [this.#seed, step, index] };
+  }
+
+  /** The request for the one likeliest answer. @throws QuaverError `rl-prompt-too-long` */
+  greedy(problem: RlProblem, index: number): RolloutRequest {
+    return { ...this.#request(problem, index), samples: 1, temperature: 0, key: [this.#seed, 0, index] };
+  }
+
+  #request(problem: RlProblem, id: number): Pick<RolloutRequest, 'id' | 'prompt' | 'maxNewTokens'> {
+    const text = this.#tokenizer.applyChatTemplate(problem.messages);
+    const prompt = this.#tokenizer.encode(text, { special: false });
+    const { max_new_tokens: maxNewTokens } = this.#rollout;
+    if (prompt.length < this.#context) return { id, prompt, maxNewTokens };
+    throw new QuaverError(
+      'rl-prompt-too-long',
+      `problem '${problem.id}' has ${prompt.length} tokens, the context of the model ${this.#context}`,
+      { hint: 'Leave long problems out, or import the model with a longer context.', where: { problem: problem.id } },
+    );
+  }
+}

@@ -1,0 +1,222 @@
+/** @file The loop: sample, judge, learn, and now and then evaluate and save. */
+import { abortedError } from '@quaver/executor';
+import type { TensorToWrite } from '@quaver/formats';
+import { schedule } from '@quaver/train';
+import { type CheckpointStore, parametersSha256, type RunWriter } from '@quaver/train/node';
+import type { RlConfig } from '../config/config-types.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { RlProblem } from '../tasks/environment.ts';
+import { type Evaluation, evaluatePolicy } from './evaluate.ts';
+import type { Experience } from './experience.ts';
+import type { Learner } from './learner.ts';
+import type { RlRecord } from './records.ts';
+import { encodeRlState, type RlState } from './rl-state.ts';
+import { type RolloutParts, rollOut } from './rollout-phase.ts';
+
+export type RlEvent =
+  | { readonly phase: 'step'; readonly record: RlRecord; readonly steps: number; readonly secondsLeft: number }
+  | ({ readonly phase: 'evaluate'; readonly step: number } & Evaluation)
+  | { readonly phase: 'checkpoint'; readonly step: number; readonly folder: string };
+
+/** What a run is made of. */
+export interface RlParts extends RolloutParts {
+  readonly policy: Policy;
+  readonly learner: Learner;
+  readonly store: CheckpointStore;
+  readonly writer: RunWriter;
+  /** Problems of a step, and those that are held out. */
+  readonly problemsOf: (step: number) => Promise<readonly RlProblem[]>;
+  readonly heldOut: readonly RlProblem[];
+}
+
+export interface RlLoopOptions {
+  readonly config: RlConfig;
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: ((event: RlEvent) => void) | undefined;
+}
+
+export interface RlRunResult {
+  readonly steps: number;
+  /** Of the last step. */
+  readonly loss: number | null;
+  readonly reward: number | null;
+  readonly heldout_accuracy: number | null;
+  /** Before the first step. */
+  readonly heldout_accuracy_before: number | null;
+  readonly best_heldout_accuracy: number | null;
+  /** Sampled tokens. */
+  readonly tokens: number;
+  /** Largest of all steps of this call. */
+  readonly token_mult_prob_error: number | null;
+  /** Of all steps of this call. */
+  readonly mismatched_tokens: number;
+  readonly reward_failures: number;
+  readonly skipped_groups: number;
+  readonly skipped_steps: number;
+  /** Bytes that decoding reads of the weights, for each parameter. */
+  readonly bytes_per_parameter: number;
+  readonly parameters_sha256: string;
+}
+
+export class RlLoop {
+  readonly #options: RlLoopOptions;
+  readonly #parts: RlParts;
+  readonly #rate: (step: number) => number;
+  #state: RlState;
+  #savedAt: number;
+  #evaluatedAt = -1;
+  /** The batch of the next step, where it is generated while this one is learned from. */
+  #ahead: Promise<Experience> | undefined;
+
+  /** @param state fresh, or that of the checkpoint to which the policy was restored */
+  constructor(options: RlLoopOptions, parts: RlParts, state: RlState) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#state = state;
+    this.#savedAt = state.step === 0 ? -1 : state.step;
+    const { cooldown, ...rest } = options.config.schedule;
+    const { steps } = options.config;
+    this.#rate = schedule({ ...rest, steps, ...(cooldown === undefined ? {} : { cooldown }) });
+  }
+
+  async run(): Promise<RlRunResult> {
+    const { config, signal, onEvent } = this.#options;
+    const first = this.#state.step;
+    const start = performance.now();
+    const records: RlRecord[] = [];
+    if (config.evaluate && first === 0) {
+      const { accuracy } = await this.#evaluate(signal);
+      this.#state = { ...this.#state, heldout_accuracy_before: accuracy };
+    }
+    while (this.#state.step < config.steps) {
+      if (signal?.aborted) {
+        await this.#save();
+        throw abortedError(signal);
+      }
+      const record = await this.#step();
+      records.push(record);
+      const secondsLeft = ((config.steps - record.step) * (performance.now() - start)) / 1000 / (record.step - first);
+      onEvent?.({ phase: 'step', record, steps: config.steps, secondsLeft });
+    }
+    await this.#save();
+    return this.#result(records);
+  }
+
+  async #step(): Promise<RlRecord> {
+    const { config } = this.#options;
+    const { learner, policy, engine, writer } = this.#parts;
+    const step = this.#state.step + 1;
+    const lr = this.#rate(step);
+    const experience = await this.#experience(step);
+    // Not across a checkpoint: a run that is resumed there has no weights of before.
+    const isAhead = config.max_policy_age > 0 && step < config.steps && step % config.checkpoint.every !== 0;
+    if (isAhead) this.#ahead = this.#generate(step + 1);
+    // A failure is seen where the batch is needed.
+    this.#ahead?.catch(() => undefined);
+    const learned = await learner.learn(experience, lr, this.#state.advantage_memory ?? undefined);
+    const start = performance.now();
+    await this.#ahead;
+    await policy.sync();
+    engine.weightsChanged();
+    const sync = (performance.now() - start) / 1000;
+    this.#state = {
+      ...this.#state,
+      step,
+      applied_steps: policy.training.appliedSteps,
+      advantage_memory: learned.memory ?? null,
+      optimizer_steps: this.#state.optimizer_steps + learned.optimizerSteps,
+      rollout_tokens: this.#state.rollout_tokens + learned.numbers.rollout_tokens,
+      reward_failures: this.#state.reward_failures + learned.numbers.reward_failures,
+      skipped_groups: this.#state.skipped_groups + learned.numbers.skipped_groups,
+    };
+    const due = config.evaluate && (step % config.evaluate.every === 0 || step === config.steps);
+    const evaluationStart = performance.now();
+    const evaluation = due ? await this.#evaluate() : undefined;
+    const record: RlRecord = {
+      step,
+      lr,
+      ...learned.numbers,
+      ...(evaluation ? { heldout_accuracy: evaluation.accuracy } : {}),
+      seconds: {
+        ...experience.seconds,
+        ...learned.seconds,
+        sync,
+        ...(evaluation ? { evaluate: (performance.now() - evaluationStart) / 1000 } : {}),
+      },
+    };
+    await writer.step(record);
+    if (step % config.checkpoint.every === 0) await this.#save();
+    return record;
+  }
+
+  /** The batch of a step: the one that was generated ahead, or one made now. */
+  async #experience(step: number): Promise<Experience> {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    return ahead ?? this.#generate(step);
+  }
+
+  async #generate(step: number): Promise<Experience> {
+    const problems = await this.#parts.problemsOf(step);
+    // Not stopped by the signal: half a step would have to be thrown away.
+    return rollOut(this.#parts, problems, step, this.#state.applied_steps);
+  }
+
+  async #evaluate(signal?: AbortSignal): Promise<Evaluation> {
+    const { step } = this.#state;
+    const evaluation = await evaluatePolicy(this.#parts, this.#parts.heldOut, signal);
+    const { accuracy } = evaluation;
+    const best = Math.max(accuracy, this.#state.best_heldout_accuracy ?? 0);
+    this.#state = { ...this.#state, heldout_accuracy: accuracy, best_heldout_accuracy: best };
+    this.#evaluatedAt = step;
+    this.#options.onEvent?.({ phase: 'evaluate', step, ...evaluation });
+    return evaluation;
+  }
+
+  async #save(): Promise<void> {
+    const { step, heldout_accuracy: accuracy } = this.#state;
+    if (this.#savedAt === step) return;
+    const { store, writer } = this.#parts;
+    await writer.flush();
+    const { folder } = await store.save({
+      step,
+      // The lower the better. The accuracy of an earlier step says nothing about these weights.
+      ...(accuracy === null || this.#evaluatedAt !== step ? {} : { metric: 1 - accuracy }),
+      parameters: this.#tensors('parameters'),
+      state: this.#tensors('states'),
+      json: encodeRlState(this.#state),
+    });
+    this.#savedAt = step;
+    this.#options.onEvent?.({ phase: 'checkpoint', step, folder });
+  }
+
+  #tensors(kind: 'parameters' | 'states'): TensorToWrite[] {
+    const { training } = this.#parts.policy;
+    return training[kind].map((tensor) => ({
+      ...tensor,
+      read: () => (kind === 'parameters' ? training.readParameter(tensor.name) : training.readState(tensor.name)),
+    }));
+  }
+
+  async #result(records: readonly RlRecord[]): Promise<RlRunResult> {
+    const state = this.#state;
+    const last = records.at(-1);
+    const errors = records.flatMap(({ token_mult_prob_error: error }) => (error === undefined ? [] : [error]));
+    return {
+      steps: state.step,
+      loss: last?.loss ?? null,
+      reward: last?.reward ?? null,
+      heldout_accuracy: state.heldout_accuracy,
+      heldout_accuracy_before: state.heldout_accuracy_before,
+      best_heldout_accuracy: state.best_heldout_accuracy,
+      tokens: state.rollout_tokens,
+      token_mult_prob_error: errors.length === 0 ? null : Math.max(...errors),
+      mismatched_tokens: records.reduce((sum, { mismatched_tokens: count = 0 }) => sum + count, 0),
+      reward_failures: state.reward_failures,
+      skipped_groups: state.skipped_groups,
+      skipped_steps: state.optimizer_steps - state.applied_steps,
+      bytes_per_parameter: this.#parts.policy.bytesPerParameter,
+      parameters_sha256: await parametersSha256(this.#tensors('parameters')),
+    };
+  }
+}

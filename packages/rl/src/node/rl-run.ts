@@ -1,0 +1,138 @@
+/** @file A reinforcement-learning run in a folder: it is started, or goes on from its latest checkpoint. */
+import { createHash } from 'node:crypto';
+import type { Executor } from '@quaver/executor';
+import { RolloutEngine, Tokenizer } from '@quaver/generate';
+import type { Module } from '@quaver/ir';
+import type { TrainingSession } from '@quaver/train';
+import {
+  CheckpointStore,
+  checkpointToResume,
+  checkUnused,
+  clearLeftovers,
+  lockRunFolder,
+  openRunWriter,
+  type RunKind,
+  type RunLock,
+  readConfig,
+  readRun,
+  restoreSession,
+  saveConfig,
+} from '@quaver/train/node';
+import { parseRlConfig } from '../config/config.ts';
+import type { RlConfig } from '../config/config-types.ts';
+import { policyOptions } from '../config/policy-options.ts';
+import { Learner } from '../loop/learner.ts';
+import { Prompts } from '../loop/prompts.ts';
+import type { RlRecord } from '../loop/records.ts';
+import { type RlEvent, RlLoop, type RlRunResult } from '../loop/rl-loop.ts';
+import { freshRlState, parseRlState } from '../loop/rl-state.ts';
+import { Policy } from '../policy/policy.ts';
+import { openTask } from '../tasks/node/open-task.ts';
+
+export interface RlRunOptions {
+  /** From `parseRlConfig`; its `model` was loaded by the caller. */
+  readonly config: RlConfig;
+  /** Imported, not compiled, with its tokenizer. */
+  readonly module: Module;
+  /** Trains, and in unified mode generates. Stays the caller's. */
+  readonly executor: Executor;
+  /** Generates in split mode. Stays the caller's. */
+  readonly generationExecutor?: Executor | undefined;
+  /** Where the run keeps its files. */
+  readonly folder: string;
+  /** Go on from the latest checkpoint in the folder. */
+  readonly resume?: boolean;
+  /** Stops after the step that is under way, with a checkpoint. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: ((event: RlEvent) => void) | undefined;
+}
+
+const rlRuns: RunKind<RlConfig> = {
+  parse: parseRlConfig,
+  invalid: 'rl-config-invalid',
+  resume: 'quaver rl run --resume',
+};
+
+/** The configuration that a run was started with. @throws QuaverError `run-not-found`, `run-not-a-run`, `rl-config-invalid`, `file-…` */
+export function readRlConfig(folder: string): Promise<RlConfig> {
+  return readConfig(folder, rlRuns);
+}
+
+/** The records of a run's steps. @throws QuaverError `run-not-found`, `run-not-a-run`, `run-empty`, `metrics-corrupt` */
+export async function readRlRecords(folder: string): Promise<readonly RlRecord[]> {
+  return (await readRun(folder)).steps as readonly RlRecord[];
+}
+
+/**
+ * Runs to the end, or until the signal.
+ * @param finish called with the trained session before it is closed: to save the model, for example
+ * @throws QuaverError `aborted` after a checkpoint was saved, `rl-…`, `run-…`, `checkpoint-…`, `training-…`, and what sessions and
+ *   the engine throw
+ */
+export async function rlRun(
+  options: RlRunOptions,
+  finish?: (session: TrainingSession) => Promise<void>,
+): Promise<RlRunResult> {
+  const { folder, resume = false } = options;
+  if (resume) await readRlConfig(folder);
+  const lock = await lockRunFolder(folder);
+  await using _lock = { [Symbol.asyncDispose]: () => lock.release() };
+  return runLocked(options, lock, finish);
+}
+
+async function runLocked(
+  options: RlRunOptions,
+  lock: RunLock,
+  finish: ((session: TrainingSession) => Promise<void>) | undefined,
+): Promise<RlRunResult> {
+  const { folder, config, module, executor, generationExecutor, resume = false, signal, onEvent } = options;
+  const { rollout, seed } = config;
+  // What can be wrong with the configuration is found before anything is written.
+  await using task = await openTask(config.task, { seed, ...config.reward });
+  await using learner = new Learner(config);
+  if (resume) await clearLeftovers(lock);
+  else {
+    await checkUnused(folder, rlRuns);
+    await saveConfig(lock, config);
+  }
+  const { keep_last: keepLast, keep_best: keepBest } = config.checkpoint;
+  const store = await CheckpointStore.open(lock, { module: digest(options), keepLast, keepBest });
+  const checkpoint = resume ? await checkpointToResume(store, config) : undefined;
+  await using policy = await Policy.open(module, executor, {
+    ...policyOptions(config, learner.objective),
+    generationExecutor,
+    signal,
+  });
+  await learner.open(policy);
+  const { training: session } = policy;
+  const state = checkpoint ? await restoreSession(checkpoint, { store, session }, folder, parseRlState) : freshRlState;
+  await policy.sync();
+  using engine = await RolloutEngine.open(policy.generation, {
+    maxSequences: rollout.max_sequences,
+    cacheTokens: rollout.cache_tokens,
+  });
+  const tokenizer = await Tokenizer.fromModule(module);
+  // Last: records of steps after the checkpoint are cut off only when it is sure that they will be written again.
+  const writer = await openRunWriter(lock, resume ? { resumeAt: state.step } : {});
+  await using _writer = { [Symbol.asyncDispose]: () => writer.close() };
+  const prompts = new Prompts(module, tokenizer, rollout, seed);
+  const parts = {
+    ...{ policy, learner, store, writer, engine, tokenizer, prompts },
+    rewards: task,
+    problemsOf: (step: number) => task.problems(step - 1, rollout.prompts),
+    heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
+  };
+  const result = await new RlLoop({ config, signal, onEvent }, parts, state).run();
+  await finish?.(session);
+  return result;
+}
+
+/** Identifies the tensors of a run: a checkpoint goes with one model, optimizer and recipe. */
+function digest({ module, config }: RlRunOptions): string {
+  const parameters = module.parameters.map(({ name, type, trainable }) => [name, type.shape, trainable]);
+  const { optimizer, no_weight_decay, frozen, recipe, kv_cache, attention, lm_head } = config;
+  const chosen = [optimizer, no_weight_decay, frozen, recipe, kv_cache, attention, lm_head];
+  return createHash('sha256')
+    .update(JSON.stringify([module.name, parameters, ...chosen]))
+    .digest('hex');
+}
