@@ -65,6 +65,13 @@ describe('differentiate', () => {
     expect(refused).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 
+  test('a policy of rematerialization that does not exist is refused', () => {
+    const fn = lossOf((g, v) => g.op('exp', [v]));
+    expect(() => differentiate(fn, { loss: 'loss', wrt: ['x'], remat: 'some' as 'none' })).toThrow(
+      expect.objectContaining({ code: 'autodiff-remat', hint: expect.stringContaining('none, cheap, layers') }),
+    );
+  });
+
   test('an op without a rule is named with its place, unless no gradient goes through it', () => {
     const odd = defineOp('odd', {
       ...{ domain: 'mine', version: 1, summary: 'x.', attributes: {}, results: ['y'] },
@@ -81,6 +88,65 @@ describe('differentiate', () => {
     expect(() => differentiate(fn, { loss: 'loss', wrt: ['x'], registry })).toThrow(expect.objectContaining(error));
     const { outputs } = differentiate(fn, { loss: 'loss', wrt: ['w'], registry });
     expect(outputs.map(({ name }) => name)).toEqual(['loss', 'gradient.w']);
+  });
+
+  test('a rule that needs a static size is named with its place', () => {
+    const g = new GraphBuilder('main');
+    const operands = [
+      g.input('x', 'f32', ['B', 'C']),
+      g.input('update', 'f32', ['B', 2]),
+      g.input('start', 'i32', ['B']),
+    ];
+    const written = g.scope('model.cache', () => g.op('dynamic_update_slice', operands, { axis: 1 }));
+    const rows = g.op('reduce', [written], { kind: 'sum', axes: [1] });
+    g.output('loss', g.op('reduce', [rows], { kind: 'sum', axes: [0] }));
+    expect(() => differentiate(g.finish(), { loss: 'loss', wrt: ['update'] })).toThrow(
+      expect.objectContaining({
+        code: 'op-type',
+        message: expect.stringMatching(/the updated axis is C.*\(at model\.cache\)/),
+        where: { op: 'dynamic_update_slice', location: 'model.cache' },
+      }),
+    );
+  });
+
+  test('elements that tie share the gradient', () => {
+    const tied = f32([3], [2, 2, 1]);
+    const slope = (build: Parameters<typeof lossOf>[0]) => {
+      const fn = differentiate(lossOf(build), { loss: 'loss', wrt: ['x'] });
+      return [...interpretFunction(fn, { inputs: { x: tied } }).outputs['gradient.x']!.data];
+    };
+    const twos = (g: GraphBuilder) => g.constant(2, 'f32', [3]);
+    expect(slope((g, v) => g.op('maximum', [v, twos(g)]))).toEqual([0.5, 0.5, 0]);
+    expect(slope((g, v) => g.op('minimum', [v, twos(g)]))).toEqual([0.5, 0.5, 1]);
+    const extreme = (kind: string) => slope((g, v) => g.op('reduce', [v], { kind, axes: [0], keep: true }));
+    expect([extreme('max'), extreme('min')]).toEqual([
+      [0.5, 0.5, 0],
+      [0, 0, 1],
+    ]);
+    const edge = f32([3], [0, -3, 3]);
+    const abs = differentiate(
+      lossOf((g, v) => g.op('abs', [v])),
+      { loss: 'loss', wrt: ['x'] },
+    );
+    expect([...interpretFunction(abs, { inputs: { x: edge } }).outputs['gradient.x']!.data]).toEqual([0, -1, 1]);
+  });
+
+  test('an op of another registry is computed again like any other', () => {
+    const double = defineOp('double', {
+      ...{ domain: 'mine', version: 1, summary: 'x + x.', attributes: {}, results: ['y'] },
+      operands: { x: { dtypes: ['f32'] } },
+      infer: ({ x: type }) => [type],
+      evaluate: ({ x: { type, data } }) => [{ type, data: Float32Array.from(data, (value) => 2 * value) }],
+      gradient: (g, { cotangents: [dy] }) => ({ x: g.op('add', [dy!, dy!]) }),
+    });
+    const registry = new OpRegistry([...coreOps.list(), double]);
+    const fn = lossOf((g, v) => g.scope('layers.0', () => g.op('exp', [g.apply(double, [v])[0]!])));
+    const again = differentiate(fn, { loss: 'loss', wrt: ['x'], registry, remat: 'layers' });
+    expect(again.nodes.filter(({ op }) => op === 'double')).toHaveLength(2);
+    const found = interpretFunction(again, { inputs: { x } }, { registry }).outputs['gradient.x']!.data;
+    [1, 2, 3].forEach((value, i) => {
+      expect(found[i]! / (2 * Math.exp(2 * value))).toBeCloseTo(1, 6);
+    });
   });
 
   test('an operand that a rule does not know is named', () => {

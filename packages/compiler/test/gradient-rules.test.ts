@@ -95,22 +95,28 @@ function attentionCase(draw: Draw): Case {
   ] as const;
   // Every query sees a key.
   const keys = tokens + draw.int(0, 3);
-  const dtype = draw.int(0, 1) === 0 ? 'f32' : 'bf16';
+  const precision = (['f32', 'bf16', 'f8e4m3fn'] as const)[draw.int(0, 2)]!;
+  const dtype = precision === 'f32' ? 'f32' : 'bf16';
   const cache = [batch, keys, heads, depth];
-  const position = draw.ints([batch], 0, keys - tokens);
-  const attributes = { scale: 0.5, window: draw.int(0, 3), probs: dtype };
-  return direct(
-    'attention',
-    {
-      q: draw.reals([batch, tokens, heads * groups, depth], -2, 2, dtype),
-      k: draw.reals(cache, -2, 2, dtype),
-      v: draw.reals(cache, -2, 2, dtype),
-      position,
-      // Of packed sequences: before the keys, among them, and past the query.
-      ...(draw.int(0, 1) === 0 ? {} : { first_key: draw.ints([batch, tokens], -1, keys) }),
+  const givens: Givens = {
+    q: draw.reals([batch, tokens, heads * groups, depth], -2, 2, dtype),
+    k: draw.reals(cache, -2, 2, dtype),
+    v: draw.reals(cache, -2, 2, dtype),
+    position: draw.ints([batch], 0, keys - tokens),
+    // Of packed sequences: before the keys, among them, and past the query.
+    ...(draw.int(0, 1) === 0 ? {} : { first_key: draw.ints([batch, tokens], -1, keys) }),
+  };
+  const attributes = { scale: 0.5, window: draw.int(0, 3), probs: precision };
+  if (precision !== 'f8e4m3fn') return direct('attention', givens, attributes);
+  return {
+    givens,
+    build(g, { q, k, v, position, first_key }) {
+      const [keyCodes, keyScale] = quantized(g, k!, [1, 1, 1, 0]);
+      const [valueCodes, valueScale] = quantized(g, v!, [1, 1, 1, 0]);
+      const operands = [q, keyCodes, valueCodes, position, keyScale, valueScale, first_key];
+      return g.apply(coreOps.latest('core', 'attention'), operands, attributes);
     },
-    attributes,
-  );
+  };
 }
 
 const cases: Readonly<Record<string, (draw: Draw) => Case>> = {
@@ -250,15 +256,25 @@ const cases: Readonly<Record<string, (draw: Draw) => Case>> = {
     };
   },
   scaled_dot(draw) {
-    const [m, n, k] = [draw.int(1, 3), draw.int(1, 3), draw.int(1, 6)];
-    const block = [1, draw.int(0, 2)];
+    const k = draw.int(1, 6);
+    const along = draw.int(0, 2);
+    // Either side may be bf16, and contract either axis.
+    const side = () => {
+      const axis = draw.int(0, 1);
+      const of = <T>(free: T, contracted: T): T[] => (axis === 1 ? [free, contracted] : [contracted, free]);
+      return { axis, shape: of(draw.int(1, 3), k), block: draw.int(0, 2) === 0 ? [] : of(1, along) };
+    };
+    const [left, right] = [side(), side()];
+    const operand = (g: GraphBuilder, x: Value, block: readonly number[]) =>
+      block.length === 0 ? ([g.convert(x, 'bf16'), undefined] as const) : quantized(g, x, block);
     return {
-      givens: { lhs: draw.reals([m, k]), rhs: draw.reals([n, k]) },
+      givens: { lhs: draw.reals(left.shape), rhs: draw.reals(right.shape) },
       build(g, { lhs, rhs }) {
-        const [a, aScale] = quantized(g, lhs!, block);
-        const [b, bScale] = quantized(g, rhs!, block);
-        const attributes = { lhs_contract: [1], rhs_contract: [1], lhs_block: block, rhs_block: block };
-        return [g.op('scaled_dot', [a, b, aScale, bScale], attributes)];
+        const [a, aScale] = operand(g, lhs!, left.block);
+        const [b, bScale] = operand(g, rhs!, right.block);
+        const contract = { lhs_contract: [left.axis], rhs_contract: [right.axis] };
+        const attributes = { ...contract, lhs_block: left.block, rhs_block: right.block };
+        return g.apply(coreOps.latest('core', 'scaled_dot'), [a, b, aScale, bScale], attributes);
       },
     };
   },
@@ -290,7 +306,7 @@ const cases: Readonly<Record<string, (draw: Draw) => Case>> = {
   attention: attentionCase,
 };
 
-/** Ops that no loss is differentiated through, and why. */
+/** Ops without a case of their own, and why. */
 const without: Readonly<Record<string, string>> = {
   constant: 'has no operands',
   iota: 'has no operands',
@@ -306,6 +322,8 @@ const without: Readonly<Record<string, string>> = {
   swiglu_grad: 'is the rule of swiglu',
   log_softmax_gather_grad: 'is the rule of log_softmax_gather',
   stop_gradient: 'is tested in autodiff.test.ts',
+  paged_gather: 'caches in pages only generate',
+  paged_update: 'caches in pages only generate',
   dequantize: 'is tested with quantize',
   dynamic_quantize: 'is tested with quantize',
 };
@@ -314,6 +332,8 @@ describe('gradient rules', () => {
   test('are all tested, or have a reason to be missing', () => {
     const names = coreOps.list().map(({ name }) => name);
     expect([...Object.keys(cases), ...Object.keys(without)].sort()).toEqual(names.sort());
+    const withRule = coreOps.list().filter(({ name, hasGradient }) => hasGradient && !Object.hasOwn(cases, name));
+    expect(withRule.map(({ name }) => name).sort()).toEqual(['dequantize', 'stop_gradient']);
   });
 
   test.each(Object.entries(cases))('%s', (_, makeCase) => {

@@ -1,9 +1,11 @@
 import {
   allocateHostArray,
   concreteElementCount,
+  type DimBindings,
   formatType,
   type GraphFunction,
   type HostTensor,
+  type Module,
   type Value,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
@@ -27,6 +29,23 @@ export function checkInputs(fn: GraphFunction, inputs: Readonly<Record<string, H
   for (const value of fn.inputs) {
     const problem = problemOf(value, inputs[value.name]);
     if (problem !== undefined) throw inputError(fn, value.name, problem, `It takes ${formatType(value.type)}.`);
+  }
+}
+
+/**
+ * Checks sizes against the ranges that the module allows.
+ * @throws QuaverError `session-symbol-range`
+ */
+export function checkRanges(module: Module, symbols: DimBindings): void {
+  for (const { name, min, max, multiple } of module.symbols) {
+    const value = symbols[name];
+    if (value === undefined || (value >= min && value <= max && value % multiple === 0)) continue;
+    throw new QuaverError(
+      'session-symbol-range',
+      `${name} = ${value} is outside of what module '${module.name}' allows: ${min} to ${max}` +
+        (multiple === 1 ? '' : `, multiples of ${multiple}`),
+      { hint: 'Use a shorter sequence, or import the model with a longer context.', where: { symbol: name } },
+    );
   }
 }
 

@@ -25,6 +25,7 @@ export { nodeError } from './node-error.ts';
 export { nullPlugin } from './null-executor.ts';
 export { referencePlugin } from './reference/reference-executor.ts';
 export { ExecutorRegistry, openPlugin } from './registry.ts';
-export { type RunOptions, Session, type SessionOptions, type SessionProgress } from './session.ts';
+export { type RunOptions, Session, type SessionOptions } from './session.ts';
+export type { SessionProgress } from './session-parameters.ts';
 export type { SessionState } from './session-state.ts';
 export { SubmissionQueue } from './submission-queue.ts';

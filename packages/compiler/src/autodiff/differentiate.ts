@@ -42,8 +42,8 @@ export function gradientOutput(name: string): string {
  * changes by with it.
  * Composites without a gradient rule are replaced by their bodies where the loss depends on them. Nodes that are appended say
  * in their annotations that they compute gradients (gradient-marks.ts), at the location of their node plus `.gradient`.
- * @throws QuaverError `autodiff-loss`, `autodiff-unknown`, `autodiff-remat`, `autodiff-no-rule` naming the op and where it comes
- *   from
+ * @throws QuaverError `autodiff-loss`, `autodiff-unknown`, `autodiff-remat`; `autodiff-no-rule`, and `op-type` for a rule that needs a
+ *   static size, naming the op and where it comes from
  */
 export function differentiate(fn: GraphFunction, options: DifferentiateOptions): GraphFunction {
   const { registry = coreOps, remat = 'none', into = {} } = options;
@@ -54,7 +54,7 @@ export function differentiate(fn: GraphFunction, options: DifferentiateOptions):
   for (const node of fn.nodes) keep(rewriter, active, node, registry);
 
   const weights = parameterOnlyValues({ ...fn, nodes: rewriter.nodes });
-  const reverse = new ReversePass(rewriter, active, weights, new Recomputation(rewriter, remat, weights));
+  const reverse = new ReversePass(rewriter, active, weights, new Recomputation(rewriter, remat, weights, registry));
   reverse.seed(rewriter.resolve(loss));
   const stateOf = ({ name }: Target) => (Object.hasOwn(into, name) ? into[name] : undefined);
   const forward = [...rewriter.nodes];
@@ -188,7 +188,7 @@ class ReversePass {
     if (!op.hasGradient) throw noRule(node, 'has no gradient rule');
     const names = Object.keys(op.operands);
     const standIn = this.#recomputation.standIn(node);
-    const gradients = this.#build(standIn, (g) => op.gradient(g, standIn, cotangents));
+    const gradients = this.#build(standIn, (g) => placed(node, () => op.gradient(g, standIn, cotangents)));
     node.operands.forEach((value, i) => {
       if (!value || !wanted[i]) return;
       const gradient = gradients[i];
@@ -224,9 +224,25 @@ class ReversePass {
   }
 }
 
-function noRule({ op, location, results }: Node, what: string): QuaverError {
-  const at = location === '' ? '' : ` (at ${location})`;
-  return new QuaverError('autodiff-no-rule', `${op} ${what}${at}`, {
+/** What a rule throws says what it needs, such as a static size, not where in the model. */
+function placed<T>(node: Node, rule: () => T): T {
+  try {
+    return rule();
+  } catch (error) {
+    if (!(error instanceof QuaverError)) throw error;
+    const { code, message, hint, where } = error;
+    const place = { where: { ...where, location: node.location }, cause: error };
+    throw new QuaverError(code, message + placeOf(node), { ...place, ...(hint === undefined ? {} : { hint }) });
+  }
+}
+
+function placeOf({ location }: Node): string {
+  return location === '' ? '' : ` (at ${location})`;
+}
+
+function noRule(node: Node, what: string): QuaverError {
+  const { op, location, results } = node;
+  return new QuaverError('autodiff-no-rule', `${op} ${what}${placeOf(node)}`, {
     hint: 'Put stop_gradient before it if the loss shall not change with it.',
     where: { op, location, node: results[0]?.name ?? '' },
   });

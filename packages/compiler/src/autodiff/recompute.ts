@@ -2,7 +2,7 @@
  * @file Rematerialization: values of the forward pass that are computed again where the backward pass needs them, so that
  * they need no memory in between (Chen et al., 2016, "Training Deep Nets with Sublinear Memory Cost").
  */
-import { coreOps, type FunctionRewriter, type Node, type Value } from '@quaver/ir';
+import type { FunctionRewriter, Node, OpRegistry, Value } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 
 /**
@@ -36,15 +36,17 @@ function layerOf(location: string): string | undefined {
 /** Stands nodes that were computed again in for those of the forward pass. */
 export class Recomputation {
   readonly #rewriter: FunctionRewriter;
+  readonly #registry: OpRegistry;
   readonly #layers = new Map<string, Node[]>();
   /** By value of the forward pass. */
   readonly #again = new Map<Value, Value>();
   readonly #made = new Set<string>();
 
   /** @param ahead values that do not depend on inputs: weights and their conversions, which are never computed again */
-  constructor(rewriter: FunctionRewriter, policy: RematPolicy, ahead: ReadonlySet<Value>) {
+  constructor(rewriter: FunctionRewriter, policy: RematPolicy, ahead: ReadonlySet<Value>, registry: OpRegistry) {
     checkRematPolicy(policy);
     this.#rewriter = rewriter;
+    this.#registry = registry;
     for (const node of rewriter.nodes) {
       const layer = layerOf(node.location);
       if (layer === undefined || kept[policy](node) || node.results.some((value) => ahead.has(value))) continue;
@@ -72,7 +74,7 @@ export class Recomputation {
   /** The note keeps the copy from being merged with its original. */
   #compute(node: Node, layer: string): void {
     const operands = node.operands.map((value) => value && this.#valueOf(value));
-    const op = coreOps.get(node.domain, node.op, node.version);
+    const op = this.#registry.get(node.domain, node.op, node.version);
     const annotations = { ...node.annotations, recomputed: layer };
     const results = this.#rewriter.apply(op, operands, node.attributes, { location: node.location, annotations });
     node.results.forEach((value, i) => {

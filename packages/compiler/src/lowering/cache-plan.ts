@@ -1,4 +1,12 @@
-import { type GraphFunction, type Module, type Node, type Update, updatedNames, type Value } from '@quaver/ir';
+import {
+  type GraphFunction,
+  type Module,
+  type Node,
+  type Update,
+  updatedNames,
+  type Value,
+  writesInPlace,
+} from '@quaver/ir';
 import { phaseOf } from '../graph/phase.ts';
 import { producersOf, usersOf } from '../graph/value-uses.ts';
 import type { AttentionPrecision, Recipe } from '../recipe/recipe.ts';
@@ -12,10 +20,10 @@ export interface CachePlan {
   readonly refused: ReadonlyMap<string, Refusal>;
 }
 
-/** The cache that keys or values come from: `dynamic_update_slice(state, update, position)`. */
+/** The write into a cache that keys or values come from: `dynamic_update_slice(state, …)` or `paged_update(state, …)`. */
 export function cacheWriteOf(value: Value, producers: ReadonlyMap<Value, Node>): Node | undefined {
   const node = producers.get(value);
-  return node?.op === 'dynamic_update_slice' && node.operands[0]!.kind === 'state' ? node : undefined;
+  return node && writesInPlace(node) && node.operands[0]!.kind === 'state' ? node : undefined;
 }
 
 /**
@@ -84,6 +92,6 @@ function unknownUse(state: string, user: string): Refusal {
   return {
     code: 'cache-use-unknown',
     reason: `the state ${state} is also read by ${user}, which needs it as it is`,
-    hint: 'Only caches that are written by dynamic_update_slice and read by attention can change precision.',
+    hint: 'Only caches that are written by dynamic_update_slice or paged_update and read by attention can change precision.',
   };
 }

@@ -1,4 +1,11 @@
-import type { FunctionRewriter, Node, NodeOrigin, OpRegistry, Value } from '@quaver/ir';
+import {
+  type FunctionRewriter,
+  type Node,
+  type NodeOrigin,
+  type OpRegistry,
+  type Value,
+  writesInPlace,
+} from '@quaver/ir';
 import type { AttentionPrecision, PhasePrecision } from '../recipe/recipe.ts';
 import { loweredAnnotation } from './annotations.ts';
 import type { CachePlan } from './cache-plan.ts';
@@ -38,12 +45,12 @@ export class AttentionLowering {
 
   /** Rewrites a write of new tokens into a cache; false when the node is none, or its cache stays as it is. */
   lowerCacheWrite(node: Node): boolean {
-    const [state, tokens, position] = node.operands as [Value, Value, Value];
+    const [state, tokens, ...where] = node.operands as readonly [Value, Value, ...Value[]];
     const precision = state?.kind === 'state' ? this.#plan.precision.get(state.ref!) : undefined;
-    if (node.op !== 'dynamic_update_slice' || precision === undefined || precision === 'f32') return false;
+    if (!writesInPlace(node) || precision === undefined || precision === 'f32') return false;
     const rewriter = this.#rewriter;
     const write = (to: Value, update: Value) =>
-      rewriter.op('dynamic_update_slice', [to, update, position], node.attributes, { location: node.location });
+      rewriter.op(node.op, [to, update, ...where], node.attributes, { location: node.location });
     const { value, scale } = this.#inCachePrecision(tokens, precision, node);
     const written = write(state, value);
     const result = node.results[0]!;
@@ -104,7 +111,7 @@ export class AttentionLowering {
 
   #refusalFor(value: Value) {
     const node = this.#rewriter.producer(value);
-    const state = node?.op === 'dynamic_update_slice' ? node.operands[0] : undefined;
+    const state = node && writesInPlace(node) ? node.operands[0] : undefined;
     return state?.kind === 'state' ? this.#plan.refused.get(state.ref!) : undefined;
   }
 

@@ -40,8 +40,8 @@ function raiseFunction(fn: GraphFunction, module: Module, scaleStates: Set<strin
     const kind = writes.get(node);
     if (kind === 'scales') rewriter.drop(node);
     else if (kind === 'values') {
-      const [state, update, position] = node.operands as [Value, Value, Value];
-      const operands = [state, sourceOf(update, node, producers, rewriter), position];
+      const [state, update, ...where] = node.operands as readonly [Value, Value, ...Value[]];
+      const operands = [state, sourceOf(update, node, producers, rewriter), ...where];
       rewriter.drop(node);
       rewriter.replace(node.results[0]!, rewriter.op(node.op, operands, node.attributes, node));
     } else if (raised.includes(node)) {
