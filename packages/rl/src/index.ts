@@ -1,1 +1,31 @@
-export {};
+export { batchBaseline } from './advantages/batch-baseline.ts';
+export type { AdvantageEstimate, AdvantageEstimator, GroupAdvantages } from './advantages/estimator.ts';
+export {
+  type GroupBaseline,
+  type GroupRelativeOptions,
+  type GroupStd,
+  groupRelative,
+} from './advantages/group-relative.ts';
+export { informativeGroups } from './advantages/informative-groups.ts';
+export { type OverlongOptions, overlongReward } from './advantages/overlong.ts';
+export { rewardToGo } from './advantages/reward-to-go.ts';
+export { type Aggregation, tokenWeights } from './aggregation.ts';
+export type { Algorithm, AlgorithmPlan } from './algorithms/algorithm.ts';
+export { algorithms, parseAlgorithm } from './algorithms/registry.ts';
+export { type ReportedRl, renderRlComparison } from './compare/report.ts';
+export { type ComparedRl, type RlRow, rlRow } from './compare/rows.ts';
+export { parseRlConfig } from './config/config.ts';
+export type { NamedConfig, RlConfig, RolloutConfig } from './config/config-types.ts';
+export { type CorrectionStatistics, correctSequences, type SequenceLogprobs } from './correction/correct-sequences.ts';
+export type { Correction, CorrectionRule, SequenceCorrection } from './correction/correction.ts';
+export { corrections, parseCorrection } from './correction/registry.ts';
+export { type DiagnoseOptions, type Diagnosis, diagnose, type NodeDifference } from './diagnose/diagnose.ts';
+export { entropy } from './entropy.ts';
+export { type KlEstimator, klTerm } from './kl.ts';
+export type { LearningNumbers, MismatchNumbers, RlRecord, RolloutNumbers } from './loop/records.ts';
+export { MismatchAccumulator, type MismatchMetrics } from './mismatch/metrics.ts';
+export { type Clip, clippedSurrogate } from './objective/clipped-surrogate.ts';
+export { type Penalties, policyObjective } from './objective/policy-objective.ts';
+export type { PolicyInput, PolicyTerm } from './objective/policy-term.ts';
+export { Policy, type PolicyOptions } from './policy/policy.ts';
+export { type PolicyStatistics, PolicyStatisticsSum, type RatioClip } from './policy-statistics.ts';

@@ -1,0 +1,73 @@
+/** @file What an algorithm is: options that people write in a configuration, and the plan that follows from them. */
+import type { JsonValue } from '@quaver/formats';
+import type { Objective } from '@quaver/train';
+import { z } from 'zod';
+import type { AdvantageEstimator } from '../advantages/estimator.ts';
+import type { Aggregation } from '../aggregation.ts';
+import type { RatioClip } from '../policy-statistics.ts';
+
+/** One step of reinforcement learning, as an algorithm wants it. */
+export interface AlgorithmPlan {
+  /** The loss of a token; its inputs are those of `PolicyInput`. */
+  readonly objective: Objective;
+  readonly advantage: AdvantageEstimator;
+  /** Of a token before the last one, per token; see `rewardToGo`. 1: all tokens of a sequence have its advantage. */
+  readonly discount: number;
+  readonly aggregation: Aggregation;
+  /** What the aggregation `constant` divides by; left out, the most tokens that may be sampled. */
+  readonly constantLength?: number | undefined;
+  /** Passes over a batch, one optimizer step each. */
+  readonly epochs: number;
+  /** Groups whose rewards are all equal are left out of the batch, instead of counting with advantages of 0. */
+  readonly dropsEqualGroups: boolean;
+  /** Whether the objective reads the reference policy. */
+  readonly usesReference: boolean;
+  /** What the objective clips, for statistics; left out where it clips nothing. */
+  readonly clip?: RatioClip | undefined;
+  /** What is added to the reward of a response of so many tokens, of the most that may be sampled. */
+  lengthReward(tokens: number, maxTokens: number): number;
+}
+
+export interface Algorithm {
+  readonly name: string;
+  /** What it is and who described it, in a line. */
+  readonly summary: string;
+  /** Options with their values where none are given. */
+  readonly defaults: Readonly<Record<string, JsonValue>>;
+  /** Of the options and the name. */
+  readonly schema: z.ZodType;
+  /** The plan of options that fit the schema. */
+  plan(options: unknown): AlgorithmPlan;
+}
+
+interface Definition<S extends z.ZodRawShape> {
+  readonly name: string;
+  readonly summary: string;
+  /** Each has a default. */
+  readonly options: S;
+  build(options: z.output<z.ZodObject<S>>): PlanParts;
+}
+
+/** Of a plan what an algorithm says itself; the rest has the value that most have. */
+type PlanParts = Pick<AlgorithmPlan, 'objective' | 'advantage' | 'aggregation'> & Partial<AlgorithmPlan>;
+
+export function defineAlgorithm<S extends z.ZodRawShape>({ name, summary, options, build }: Definition<S>): Algorithm {
+  const own = z.object(options);
+  return {
+    name,
+    summary,
+    defaults: own.parse({}) as Readonly<Record<string, JsonValue>>,
+    schema: z.strictObject({ name: z.literal(name), ...options }),
+    plan(source) {
+      const parts = build(own.parse(source));
+      return {
+        discount: 1,
+        epochs: 1,
+        dropsEqualGroups: false,
+        usesReference: parts.objective.inputs.includes('reference_logprobs'),
+        lengthReward: () => 0,
+        ...parts,
+      };
+    },
+  };
+}
