@@ -22,6 +22,8 @@ export interface AlgorithmPlan {
   readonly dropsEqualGroups: boolean;
   /** Whether the objective reads the reference policy. */
   readonly usesReference: boolean;
+  /** Whether there is something to learn without advantages: a KL penalty or an entropy bonus. */
+  readonly hasPenalties: boolean;
   /** What the objective clips, for statistics; left out where it clips nothing. */
   readonly clip?: RatioClip | undefined;
   /** What is added to the reward of a response of so many tokens, of the most that may be sampled. */
@@ -59,12 +61,16 @@ export function defineAlgorithm<S extends z.ZodRawShape>({ name, summary, option
     defaults: own.parse({}) as Readonly<Record<string, JsonValue>>,
     schema: z.strictObject({ name: z.literal(name), ...options }),
     plan(source) {
-      const parts = build(own.parse(source));
+      const values = own.parse(source);
+      const parts = build(values);
+      const usesReference = parts.objective.inputs.includes('reference_logprobs');
+      const { entropy_coefficient: entropy = 0 } = values as { readonly entropy_coefficient?: number };
       return {
         discount: 1,
         epochs: 1,
         dropsEqualGroups: false,
-        usesReference: parts.objective.inputs.includes('reference_logprobs'),
+        usesReference,
+        hasPenalties: usesReference || entropy !== 0,
         lengthReward: () => 0,
         ...parts,
       };

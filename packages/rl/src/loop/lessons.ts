@@ -1,5 +1,5 @@
 /** @file Samples with their advantages: what is left of a step's samples to learn from. */
-import { areEqual } from '../advantages/informative-groups.ts';
+import { informativeGroups } from '../advantages/informative-groups.ts';
 import { rewardToGo } from '../advantages/reward-to-go.ts';
 import { tokenWeights } from '../aggregation.ts';
 import type { AlgorithmPlan } from '../algorithms/algorithm.ts';
@@ -35,20 +35,23 @@ export function lessonsOf(
     samples.map(({ rollout, reward }) => reward + plan.lengthReward(rollout.tokens.length, maxTokens)),
   );
   const estimate = plan.advantage.estimate(rewards, memory);
+  // By the task's own rewards: responses that differ in length alone teach nothing.
+  const own = judged.map((samples) => samples.map(({ reward }) => reward));
+  const informative = new Set(plan.dropsEqualGroups ? informativeGroups(own).kept : judged.keys());
   let skippedGroups = 0;
   const kept: Lesson[] = [];
   for (const [g, samples] of judged.entries()) {
     const { advantages, skipped } = estimate.groups[g]!;
-    if (skipped) skippedGroups++;
+    if (skipped || !informative.has(g)) skippedGroups++;
     // A group without advantages still counts in the mean, unless the algorithm leaves it out.
-    if (samples.length === 0 || (plan.dropsEqualGroups && areEqual(rewards[g]!))) continue;
+    if (!informative.has(g)) continue;
     for (const [s, { rollout }] of samples.entries()) {
       if (rollout.tokens.length === 0) continue;
       const { prompt, tokens, logprobs } = rollout;
       kept.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount) });
     }
   }
-  const isSilent = kept.every(({ advantages }) => advantages.every((value) => value === 0));
+  const isSilent = !plan.hasPenalties && kept.every(({ advantages }) => advantages.every((value) => value === 0));
   return { kept: isSilent ? [] : kept, skippedGroups, memory: estimate.memory };
 }
 

@@ -27,13 +27,15 @@ import type { RlRecord } from '../loop/records.ts';
 import { type RlEvent, RlLoop, type RlRunResult } from '../loop/rl-loop.ts';
 import { freshRlState, parseRlState } from '../loop/rl-state.ts';
 import { Policy } from '../policy/policy.ts';
-import { openTask } from '../tasks/node/open-task.ts';
+import type { RlTask } from '../tasks/environment.ts';
 
 export interface RlRunOptions {
   /** From `parseRlConfig`; its `model` was loaded by the caller. */
   readonly config: RlConfig;
   /** Imported, not compiled, with its tokenizer. */
   readonly module: Module;
+  /** What the configuration names as its task, or any other. Stays the caller's. */
+  readonly task: RlTask;
   /** Trains, and in unified mode generates. Stays the caller's. */
   readonly executor: Executor;
   /** Generates in split mode. Stays the caller's. */
@@ -77,7 +79,8 @@ export async function rlRun(
   if (resume) await readRlConfig(folder);
   const lock = await lockRunFolder(folder);
   await using _lock = { [Symbol.asyncDispose]: () => lock.release() };
-  return runLocked(options, lock, finish);
+  // Awaited here: the lock is held until the run has ended.
+  return await runLocked(options, lock, finish);
 }
 
 async function runLocked(
@@ -85,10 +88,9 @@ async function runLocked(
   lock: RunLock,
   finish: ((session: TrainingSession) => Promise<void>) | undefined,
 ): Promise<RlRunResult> {
-  const { folder, config, module, executor, generationExecutor, resume = false, signal, onEvent } = options;
+  const { folder, config, module, task, executor, generationExecutor, resume = false, signal, onEvent } = options;
   const { rollout, seed } = config;
   // What can be wrong with the configuration is found before anything is written.
-  await using task = await openTask(config.task, { seed, ...config.reward });
   await using learner = new Learner(config);
   if (resume) await clearLeftovers(lock);
   else {
@@ -119,7 +121,7 @@ async function runLocked(
   const parts = {
     ...{ policy, learner, store, writer, engine, tokenizer, prompts },
     rewards: task,
-    problemsOf: (step: number) => task.problems(step - 1, rollout.prompts),
+    problemsOf: (step: number) => task.problems((step - 1) * rollout.prompts, rollout.prompts),
     heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
   };
   const result = await new RlLoop({ config, signal, onEvent }, parts, state).run();

@@ -33,9 +33,13 @@ export type Reward =
 /** Judges responses. */
 export interface RewardPool {
   /** Never throws for what the task's code does. @throws QuaverError `aborted` */
-  verify(
-    problem: RlProblem,
-    response: RlResponse,
-    options?: { readonly signal?: AbortSignal },
-  ): Promise<Reward>;
+  verify(problem: RlProblem, response: RlResponse, options?: { readonly signal?: AbortSignal }): Promise<Reward>;
+}
+
+/** Problems, and who judges responses to them. */
+export interface RlTask extends RewardPool, AsyncDisposable {
+  /** Problems to learn from: `count` of them from `first` on; the list has no end. */
+  problems(first: number, count: number): Promise<readonly RlProblem[]>;
+  /** The first of the problems that are held out; fewer where there are not as many. */
+  heldOut(count: number): Promise<readonly RlProblem[]>;
 }

@@ -34,6 +34,8 @@ export interface TrainingModule {
   readonly trained: readonly string[];
   /** States that a run keeps from step to step, which checkpoints hold: optimizer moments, by name. */
   readonly optimizerStates: readonly StateVariable[];
+  /** Inputs of `loss` and `backward` that the objective has of its own. */
+  readonly objectiveInputs: readonly string[];
   /** Inputs of `update` besides `rate`, f32[1] each, for the step that counts from 1. */
   scalars(step: number): Readonly<Record<string, number>>;
 }
@@ -86,6 +88,7 @@ export function trainingModule(source: Module, options: TrainingModuleOptions): 
     model,
     trained: names,
     optimizerStates,
+    objectiveInputs: options.objective?.inputs ?? [],
     scalars: (step) => Object.fromEntries(groups.flatMap((group, i) => scalarsOf(group, i, step))),
   };
 }

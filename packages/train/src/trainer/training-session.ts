@@ -171,7 +171,10 @@ export class TrainingSession implements AsyncDisposable {
    * @throws QuaverError `session-…`, `aborted`
    */
   async logprobs(batch: LossBatch, signal?: AbortSignal): Promise<Float32Array> {
-    const { logprobs } = await this.#run('loss', lossInputs(batch, 1), ['logprobs'], signal);
+    // What the objective reads does not matter.
+    const none = new Float32Array(batch.rows * batch.rowTokens);
+    const inputs = Object.fromEntries(this.#training.objectiveInputs.map((name) => [name, none]));
+    const { logprobs } = await this.#run('loss', lossInputs({ ...batch, inputs }, 1), ['logprobs'], signal);
     return logprobs!.data as Float32Array;
   }
 
