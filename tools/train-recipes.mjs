@@ -3,7 +3,6 @@
  * plot of docs/training.md.
  *
  *   npm run train:recipes                                     the small model from scratch, on a real text (examples/train/text.json)
- *   npm run train:recipes -- --task problems                  the small model from scratch, on arithmetic (examples/train/tiny.json)
  *   npm run train:recipes -- --task finetune                  SmolLM2-135M-Instruct (examples/train/finetune.json)
  *   npm run train:recipes -- --steps 60 --only bf16,fp8-block  prints the table, writes nothing
  *   npm run train:recipes -- --jobs 2                          two at a time, one thread each
@@ -20,11 +19,6 @@ const tasks = {
   text: {
     config: 'examples/train/text.json',
     recipes: ['bf16', 'f32', 'fp8-block', 'fp8-block-f32', 'fp8-tensor', 'fp8-delayed'],
-    flags: async () => [],
-  },
-  problems: {
-    config: 'examples/train/tiny.json',
-    recipes: ['bf16', 'f32', 'fp8-block'],
     flags: async () => [],
   },
   finetune: {
