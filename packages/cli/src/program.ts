@@ -10,6 +10,7 @@ import { importCommand } from './commands/import.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { parityCommand } from './commands/parity.ts';
 import { pullCommand } from './commands/pull.ts';
+import { rlCommand } from './commands/rl/rl.ts';
 import { trainCommand } from './commands/train.ts';
 import type { Environment } from './run.ts';
 import { version } from './version.ts';
@@ -40,6 +41,7 @@ Exit codes: 0 success, 1 failure, 2 wrong command line, 130 stopped by Ctrl-C.`,
     parityCommand,
     trainCommand,
     compareCommand,
+    rlCommand,
     conformanceCommand,
     exportCommand,
     doctorCommand,

@@ -23,9 +23,11 @@ export { type DiagnoseOptions, type Diagnosis, diagnose, type NodeDifference } f
 export { entropy } from './entropy.ts';
 export { type KlEstimator, klTerm } from './kl.ts';
 export type { LearningNumbers, MismatchNumbers, RlRecord, RolloutNumbers } from './loop/records.ts';
+export type { RlEvent, RlRunResult } from './loop/rl-loop.ts';
 export { MismatchAccumulator, type MismatchMetrics } from './mismatch/metrics.ts';
 export { type Clip, clippedSurrogate } from './objective/clipped-surrogate.ts';
 export { type Penalties, policyObjective } from './objective/policy-objective.ts';
 export type { PolicyInput, PolicyTerm } from './objective/policy-term.ts';
 export { Policy, type PolicyOptions } from './policy/policy.ts';
 export { type PolicyStatistics, PolicyStatisticsSum, type RatioClip } from './policy-statistics.ts';
+export type { ProblemSplit, Reward, RewardPool, RlProblem, RlResponse, RlTask } from './tasks/environment.ts';

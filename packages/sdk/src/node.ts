@@ -9,6 +9,7 @@ export { openExecutor, registryWith } from './node/load-executor.ts';
 export { type ModuleFile, readModule, type SaveModuleOptions, saveModule } from './node/module-file.ts';
 export { type PlanTrainingOptions, planTraining, type TrainingPlan } from './node/plan-training.ts';
 export { compareRl, type RlComparison, type RlComparisonOptions } from './node/rl-comparison.ts';
+export { type DiagnoseModelOptions, diagnoseModel } from './node/rl-diagnosis.ts';
 export { type RlModelOptions, type RlModelResult, rlModel } from './node/rl-model.ts';
 export { type TrainModelOptions, type TrainModelResult, trainModel } from './node/train-model.ts';
 export { openTrainingModel, type TrainingModel } from './node/training-model.ts';

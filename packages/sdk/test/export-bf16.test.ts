@@ -138,12 +138,20 @@ test('what is compiled, and a folder that holds something, are refused; nothing 
   await expect(exportHfBf16(imported.module, folder)).rejects.toMatchObject({ code: 'output-exists' });
   const bare = { ...imported.module, attachments: new Map() };
   await expect(exportHfBf16(bare, at('bare'))).rejects.toMatchObject({ code: 'export-config-missing' });
+  const hollow = {
+    ...imported.module,
+    parameters: imported.module.parameters.map(({ data: _, ...parameter }) => ({ ...parameter, data: undefined })),
+  };
+  await expect(exportHfBf16(hollow, at('hollow'))).rejects.toMatchObject({
+    code: 'export-no-data',
+    where: { tensor: 'model.embed_tokens.weight' },
+  });
   const controller = new AbortController();
   const stopped = exportHfBf16(imported.module, at('stopped'), {
     signal: controller.signal,
     onProgress: () => controller.abort(),
   });
   await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
-  expect(['compiled', 'bare', 'stopped'].filter((name) => existsSync(at(name)))).toEqual([]);
+  expect(['compiled', 'bare', 'hollow', 'stopped'].filter((name) => existsSync(at(name)))).toEqual([]);
   expect(readdirSync(folder).filter((name) => name.endsWith('.partial'))).toEqual([]);
 });

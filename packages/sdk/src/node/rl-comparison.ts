@@ -1,8 +1,16 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { writeFileAtomically } from '@quaver/formats/node';
-import { parseRlConfig, type ReportedRl, type RlConfig, type RlRow, renderRlComparison, rlRow } from '@quaver/rl';
-import { type RlEvent, readRlRecords } from '@quaver/rl/node';
+import {
+  parseRlConfig,
+  type ReportedRl,
+  type RlConfig,
+  type RlEvent,
+  type RlRow,
+  renderRlComparison,
+  rlRow,
+} from '@quaver/rl';
+import { readRlRecords } from '@quaver/rl/node';
 import { rlModel } from './rl-model.ts';
 
 export interface RlComparisonOptions {

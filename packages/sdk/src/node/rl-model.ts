@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { Executor } from '@quaver/executor';
-import type { RlConfig } from '@quaver/rl';
-import { type RlEvent, type RlRunResult, rlRun } from '@quaver/rl/node';
+import type { RlConfig, RlEvent, RlRunResult } from '@quaver/rl';
+import { openTask, rlRun } from '@quaver/rl/node';
 import type { TrainingSession } from '@quaver/train';
 import { openExecutor } from './load-executor.ts';
 import { saveModule } from './module-file.ts';
@@ -33,6 +33,7 @@ export type RlModelResult = RlRunResult & {
  */
 export async function rlModel(options: RlModelOptions): Promise<RlModelResult> {
   const { config, folder, executor: id = 'cpu', threads, signal, resume, onEvent } = options;
+  await using task = await openTask(config);
   await using model = await openTrainingModel(config.model, signal);
   const chosen = { ...(threads === undefined ? {} : { threads }), ...(signal ? { signal } : {}) };
   await using executor = await openExecutor(id, chosen);
@@ -40,7 +41,16 @@ export async function rlModel(options: RlModelOptions): Promise<RlModelResult> {
   const file = path.join(folder, 'model.qvr');
   const result = await rlRun(
     {
-      ...{ config, folder, executor, module: model.module, generationExecutor: generating?.executor, signal, onEvent },
+      ...{
+        config,
+        folder,
+        task,
+        executor,
+        module: model.module,
+        generationExecutor: generating?.executor,
+        signal,
+        onEvent,
+      },
       ...(resume === undefined ? {} : { resume }),
     },
     (session: TrainingSession) => saveModule(session.trainedModule(), file),

@@ -1,11 +1,9 @@
-import { Tokenizer } from '@quaver/generate';
-import { type Diagnosis, diagnose } from '@quaver/rl';
-import { compileModel, isCompiled, openExecutor } from '@quaver/sdk/node';
+import type { Diagnosis } from '@quaver/rl';
+import { diagnoseModel } from '@quaver/sdk/node';
 import { Command, Option } from 'commander';
 import { openModel } from '../../model-file.ts';
 import { readRecipe } from '../../model-flags.ts';
 import { readText } from '../../read-text.ts';
-import { UsageError } from '../../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../../run.ts';
 import { formatTable } from '../../terminal/table.ts';
 import { positiveInteger } from '../../values.ts';
@@ -51,21 +49,16 @@ first_position, elements, different_elements, max_abs_diff, max_abs_value.`,
 }
 
 async function run(run: Run, file: string, flags: DiagnoseFlags): Promise<void> {
-  const { signal } = run;
+  const { tokens, mode, executor, generationExecutor, threads } = flags;
   const text = await readText(flags.text);
-  await using source = await openModel(run, file);
-  if (isCompiled(source) && flags.recipe !== undefined) {
-    throw new UsageError('the model is compiled already', 'Leave --recipe out, or give the imported model.');
-  }
-  const tokens = (await Tokenizer.fromModule(source)).encode(text).slice(0, flags.tokens + 1);
-  const module = isCompiled(source)
-    ? source
-    : (await compileModel(source, { recipe: await readRecipe(flags.recipe ?? 'bf16'), signal })).module;
-  const options = { signal, ...(flags.threads === undefined ? {} : { threads: flags.threads }) };
-  const fast = flags.mode === 'split' ? { reduction: 'fast' as const } : {};
-  await using training = await openExecutor(flags.executor, options);
-  await using generation = await openExecutor(flags.generationExecutor ?? flags.executor, { ...options, ...fast });
-  const diagnosis = await diagnose({ module, generation, training, tokens, signal });
+  const recipe = flags.recipe === undefined ? undefined : await readRecipe(flags.recipe);
+  await using module = await openModel(run, file);
+  const diagnosis = await diagnoseModel(module, {
+    ...{ text, tokens, mode, executor, signal: run.signal },
+    ...(recipe === undefined ? {} : { recipe }),
+    ...(generationExecutor === undefined ? {} : { generationExecutor }),
+    ...(threads === undefined ? {} : { threads }),
+  });
   run.result(diagnosis, () => describe(diagnosis));
 }
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { parseRlConfig, type RlConfig } from '@quaver/rl';
-import { type RlEvent, readRlConfig } from '@quaver/rl/node';
+import { parseRlConfig, type RlConfig, type RlEvent } from '@quaver/rl';
+import { readRlConfig } from '@quaver/rl/node';
 import { rlModel } from '@quaver/sdk/node';
 import { Command } from 'commander';
 import { readRecipe } from '../../model-flags.ts';
