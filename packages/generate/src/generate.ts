@@ -1,5 +1,6 @@
 import type { Session, SessionState } from '@quaver/executor';
 import { QuaverError } from '@quaver/numerics';
+import { checkPrompt } from './check-prompt.ts';
 import { ModelCalls, type NextTokens } from './model-calls.ts';
 import { type ModelLimits, modelLimits } from './model-limits.ts';
 import { resolveSampling, type SamplingOptions, sampleToken } from './sampling/sampler.ts';
@@ -195,20 +196,4 @@ class Generation {
     if (this.#logprobs.length === this.#wantedTokens) return 'max_new_tokens';
     return this.#sequence.length === this.capacity ? 'context' : undefined;
   }
-}
-
-function checkPrompt(prompt: readonly number[], { context, vocabSize }: ModelLimits): void {
-  if (prompt.length === 0) {
-    throw new QuaverError('prompt-empty', 'the prompt has no tokens', { hint: 'Give at least one word.' });
-  }
-  if (prompt.length >= context) {
-    throw new QuaverError('prompt-too-long', `the prompt has ${prompt.length} tokens, the context ${context}`, {
-      hint: `Shorten it to at most ${context - 1} tokens, or import the model with a longer context.`,
-    });
-  }
-  const bad = prompt.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabSize));
-  if (bad === undefined) return;
-  throw new QuaverError('prompt-token-range', `token ${bad} is not one of the model's ${vocabSize}`, {
-    hint: 'Does the tokenizer belong to this model?',
-  });
 }

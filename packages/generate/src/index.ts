@@ -21,6 +21,21 @@ export {
 } from './generate.ts';
 export { ModelCalls, type NextTokens, type TokenRows } from './model-calls.ts';
 export { type ModelLimits, modelLimits } from './model-limits.ts';
+export { RolloutEngine } from './rollout/engine.ts';
+export type { Percentiles, RolloutMetrics } from './rollout/metrics.ts';
+export { type PagedCacheOptions, pagedCache } from './rollout/paged-cache.ts';
+export type {
+  RequestId,
+  RolloutEvent,
+  RolloutFailure,
+  RolloutOptions,
+  RolloutOutcome,
+  RolloutRequest,
+  RolloutResult,
+  RolloutTokenEvent,
+  RunRolloutOptions,
+  TopLogprob,
+} from './rollout/types.ts';
 export { type ResolvedSampling, resolveSampling, type SamplingOptions, sampleToken } from './sampling/sampler.ts';
 export { type StopScan, StopStrings } from './text/stop-strings.ts';
 export { StreamDecoder } from './text/stream-decoder.ts';

@@ -167,6 +167,27 @@ function sortIntoBins(row: Float32Array, maximum: number, temperature: number): 
   starts[binCount] = row.length;
 }
 
+/** Vocabularies are smaller: a token and the bits of its logit fit into the 53 bits of an exact integer. */
+const tokenLimit = 2 ** 21;
+const bitsOf = new Uint32Array(1);
+const floatOf = new Float32Array(bitsOf.buffer);
+let keys = new Float64Array();
+
+/** Sorts tokens in place: as numbers, because calls of a comparison take many times as long. */
 function byRank(row: Float32Array, tokens: Uint32Array): Uint32Array {
-  return tokens.length < 2 ? tokens : tokens.slice().sort((a, b) => row[b]! - row[a]! || a - b);
+  if (tokens.length < 2) return tokens;
+  if (keys.length < tokens.length) keys = new Float64Array(row.length);
+  const used = keys.subarray(0, tokens.length);
+  for (let i = 0; i < tokens.length; i++) used[i] = descending(row[tokens[i]!]!) * tokenLimit + tokens[i]!;
+  used.sort();
+  // Bitwise operations take the lower 32 bits of an integer, exactly.
+  for (let i = 0; i < tokens.length; i++) tokens[i] = used[i]! & (tokenLimit - 1);
+  return tokens;
+}
+
+/** An integer below 2^32, the smaller the higher the value; the same for both zeros. */
+function descending(value: number): number {
+  floatOf[0] = value + 0;
+  const bits = bitsOf[0]!;
+  return bits < 0x80000000 ? 0x7fffffff - bits : bits;
 }
