@@ -1,6 +1,6 @@
 /**
  * @file `npm run demo`: compiles a model to FP8, shows the report, generates text, and compares generation with training bit for bit,
- * with the commands that anyone would use. The model is our own that solves arithmetic problems, so no network is needed;
+ * and reinforcement learning by three recipes, with the commands that anyone would use. The model is our own that solves arithmetic problems, so no network is needed;
  * `npm run demo -- --model smollm2` gets SmolLM2-135M-Instruct. Made files are kept in the cache, so that a second run is quick.
  */
 import { spawn } from 'node:child_process';
@@ -78,6 +78,18 @@ async function chat() {
   await quaver(['generate', compiled, '--chat', '--prompt', question, '--max-new-tokens', '64']);
 }
 
+/** Three recipes learn from verified answers, with generation and training on one executor and apart. */
+async function compareRecipes() {
+  say(`
+${bold('Three recipes of reinforcement learning.')} unified: one executor generates and trains; split: generation adds in another order, as other
+engines do. A mult. prob. error of 1 says that both phases gave every token the same probability.`);
+  const runs = path.join(folder, 'rl');
+  rmSync(runs, { recursive: true, force: true });
+  const config = path.join(root, 'examples/rl/demo.json');
+  const output = path.join(folder, 'rl.html');
+  await quaver(['rl', 'compare', '--config', config, '--out', runs, '-o', output, '--quiet']);
+}
+
 /** Problems that training did not show, the first of each kind; the verifier reads the last line of the answer. */
 async function solve() {
   let right = 0;
@@ -130,6 +142,8 @@ say(
   `\n${bold('The same bits in generation and training?')} Log-probabilities by every route, with a KV cache in BF16 and in FP8:`,
 );
 await quaver(['parity', compiled, '--tokens', '8']);
+
+if (name === 'arithmetic') await compareRecipes();
 
 say(`\nDone in ${seconds(started)}. The files are in ${folder}. Ask something else:`);
 say(`  npm run -s quaver -- generate ${compiled} --chat --prompt "…"`);

@@ -16,6 +16,7 @@ import { layOutGguf } from './gguf-write.mjs';
 const RECIPES = {
   fp8: { recipe: 'fp8-block' },
   'fp8-lm-head': { recipe: 'fp8-block', lmHead: 'fp8' },
+  'fp8-all': { recipe: 'fp8-block', lmHead: 'fp8', kvCache: 'fp8', attention: 'fp8' },
   bf16: { recipe: 'bf16' },
   f32: { recipe: 'f32' },
 };

@@ -23,7 +23,7 @@ export async function open({ type, threads, sequences = 1 }) {
   const context = await model.createContext({ contextSize, batchSize: PREFILL_TOKENS, threads, sequences });
   const all = Array.from({ length: sequences }, () => context.getSequence());
   const [sequence] = all;
-  const { short, long, batch } = await prompts();
+  const { short, long, batch } = await prompts(sequences > 1 ? sequences : undefined);
 
   /** Gives `count` tokens to `take`. */
   async function evaluate(of, tokens, sampling, count, take) {

@@ -14,11 +14,13 @@ export const SAMPLING = {
   greedy: { temperature: 0 },
 };
 
-export async function prompts() {
+/** @param sequences prompts that are decoded together @param length tokens of each of them */
+export async function prompts(sequences = BATCH, length = BATCH_PROMPT_TOKENS) {
   const tokens = await proseTokens();
+  const step = Math.min(40, Math.floor((tokens.length - length) / sequences));
   return {
     short: tokens.slice(0, PROMPT_TOKENS),
     long: tokens.slice(0, PREFILL_TOKENS),
-    batch: Array.from({ length: BATCH }, (_, i) => tokens.slice(i * 40, i * 40 + BATCH_PROMPT_TOKENS)),
+    batch: Array.from({ length: sequences }, (_, i) => tokens.slice(i * step, i * step + length)),
   };
 }

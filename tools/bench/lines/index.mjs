@@ -2,9 +2,10 @@
 import { modelLines } from './model-lines.mjs';
 import { productLines } from './product-lines.mjs';
 import { promiseLines } from './promise-lines.mjs';
+import { rolloutLines } from './rollout-lines.mjs';
 import { trainingLines } from './training-lines.mjs';
 
-export const lines = [...modelLines, ...productLines, ...promiseLines, ...trainingLines];
+export const lines = [...modelLines, ...productLines, ...promiseLines, ...trainingLines, ...rolloutLines];
 
 /** Whether `wanted` is the id, or its first parts: `gemm.fp8` names `gemm.fp8.1024.t1`. */
 const names = (wanted, id) => id === wanted || id.startsWith(`${wanted}.`);

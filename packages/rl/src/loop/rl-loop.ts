@@ -12,6 +12,7 @@ import type { Learner } from './learner.ts';
 import type { RlRecord } from './records.ts';
 import { encodeRlState, type RlState } from './rl-state.ts';
 import { type RolloutParts, rollOut } from './rollout-phase.ts';
+import { noSpans, type Spans } from './spans.ts';
 
 export type RlEvent =
   | { readonly phase: 'step'; readonly record: RlRecord; readonly steps: number; readonly secondsLeft: number }
@@ -33,6 +34,7 @@ export interface RlLoopOptions {
   readonly config: RlConfig;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: ((event: RlEvent) => void) | undefined;
+  readonly spans?: Spans | undefined;
 }
 
 export interface RlRunResult {
@@ -61,6 +63,7 @@ export interface RlRunResult {
 export class RlLoop {
   readonly #options: RlLoopOptions;
   readonly #parts: RlParts;
+  readonly #spans: Spans;
   readonly #rate: (step: number) => number;
   #state: RlState;
   #savedAt: number;
@@ -71,6 +74,7 @@ export class RlLoop {
   /** @param state fresh, or that of the checkpoint to which the policy was restored */
   constructor(options: RlLoopOptions, parts: RlParts, state: RlState) {
     this.#options = options;
+    this.#spans = options.spans ?? noSpans;
     this.#parts = parts;
     this.#state = state;
     this.#savedAt = state.step === 0 ? -1 : state.step;
@@ -93,7 +97,8 @@ export class RlLoop {
         await this.#save();
         throw abortedError(signal);
       }
-      const record = await this.#step();
+      const step = this.#state.step + 1;
+      const record = await this.#spans.run('step', { step }, () => this.#step(step));
       records.push(record);
       const secondsLeft = ((config.steps - record.step) * (performance.now() - start)) / 1000 / (record.step - first);
       onEvent?.({ phase: 'step', record, steps: config.steps, secondsLeft });
@@ -102,10 +107,9 @@ export class RlLoop {
     return this.#result(records);
   }
 
-  async #step(): Promise<RlRecord> {
+  async #step(step: number): Promise<RlRecord> {
     const { config } = this.#options;
     const { learner, policy, engine, writer } = this.#parts;
-    const step = this.#state.step + 1;
     const lr = this.#rate(step);
     const experience = await this.#experience(step);
     // Not across a checkpoint: a run that is resumed there has no weights of before.
@@ -113,10 +117,11 @@ export class RlLoop {
     if (isAhead) this.#ahead = this.#generate(step + 1);
     // A failure is seen where the batch is needed.
     this.#ahead?.catch(() => undefined);
-    const learned = await learner.learn(experience, lr, this.#state.advantage_memory ?? undefined);
+    const memory = this.#state.advantage_memory ?? undefined;
+    const learned = await this.#spans.run('learn', { step }, () => learner.learn(experience, lr, memory));
     const start = performance.now();
     await this.#ahead;
-    await policy.sync();
+    await this.#spans.run('sync', { step }, () => policy.sync());
     engine.weightsChanged();
     const sync = (performance.now() - start) / 1000;
     this.#state = {
@@ -159,12 +164,15 @@ export class RlLoop {
   async #generate(step: number): Promise<Experience> {
     const problems = await this.#parts.problemsOf(step);
     // Not stopped by the signal: half a step would have to be thrown away.
-    return rollOut(this.#parts, problems, step, this.#state.applied_steps);
+    const version = this.#state.applied_steps;
+    return this.#spans.run('rollout', { step }, () => rollOut(this.#parts, problems, step, version));
   }
 
   async #evaluate(signal?: AbortSignal): Promise<Evaluation> {
     const { step } = this.#state;
-    const evaluation = await evaluatePolicy(this.#parts, this.#parts.heldOut, signal);
+    const evaluation = await this.#spans.run('evaluate', { step }, () =>
+      evaluatePolicy(this.#parts, this.#parts.heldOut, signal),
+    );
     const { accuracy } = evaluation;
     const best = Math.max(accuracy, this.#state.best_heldout_accuracy ?? 0);
     this.#state = { ...this.#state, heldout_accuracy: accuracy, best_heldout_accuracy: best };
@@ -178,14 +186,15 @@ export class RlLoop {
     if (this.#savedAt === step) return;
     const { store, writer } = this.#parts;
     await writer.flush();
-    const { folder } = await store.save({
+    const checkpoint = {
       step,
       // The lower the better. The accuracy of an earlier step says nothing about these weights.
       ...(accuracy === null || this.#evaluatedAt !== step ? {} : { metric: 1 - accuracy }),
       parameters: this.#tensors('parameters'),
       state: this.#tensors('states'),
       json: encodeRlState(this.#state),
-    });
+    };
+    const { folder } = await this.#spans.run('checkpoint', { step }, () => store.save(checkpoint));
     this.#savedAt = step;
     this.#options.onEvent?.({ phase: 'checkpoint', step, folder });
   }

@@ -28,6 +28,7 @@ import { type RlEvent, RlLoop, type RlRunResult } from '../loop/rl-loop.ts';
 import { freshRlState, parseRlState } from '../loop/rl-state.ts';
 import { Policy } from '../policy/policy.ts';
 import type { RlTask } from '../tasks/environment.ts';
+import { openSpans } from './spans.ts';
 
 export interface RlRunOptions {
   /** From `parseRlConfig`; its `model` was loaded by the caller. */
@@ -124,7 +125,7 @@ async function runLocked(
     problemsOf: (step: number) => task.problems((step - 1) * rollout.prompts, rollout.prompts),
     heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
   };
-  const result = await new RlLoop({ config, signal, onEvent }, parts, state).run();
+  const result = await new RlLoop({ config, signal, onEvent, spans: await openSpans() }, parts, state).run();
   await finish?.(session);
   return result;
 }
