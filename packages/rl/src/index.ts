@@ -30,4 +30,14 @@ export { type Penalties, policyObjective } from './objective/policy-objective.ts
 export type { PolicyInput, PolicyTerm } from './objective/policy-term.ts';
 export { Policy, type PolicyOptions } from './policy/policy.ts';
 export { type PolicyStatistics, PolicyStatisticsSum, type RatioClip } from './policy-statistics.ts';
-export type { ProblemSplit, Reward, RewardPool, RlProblem, RlResponse, RlTask } from './tasks/environment.ts';
+export type { TaskDefinition, TaskFactory } from './tasks/define-task.ts';
+export type {
+  Environment,
+  ProblemSplit,
+  Reward,
+  RlProblem,
+  RlResponse,
+  RlTask,
+  Verdict,
+} from './tasks/environment.ts';
+export { parseExpression } from './tasks/expression.ts';

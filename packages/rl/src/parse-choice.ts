@@ -21,12 +21,13 @@ export function parseChoice<C extends Choice>(
   source: unknown,
 ): { readonly choice: C; readonly options: unknown } {
   const names = choices.map(({ name }) => name);
-  const named = parse(field, z.looseObject({ name: z.enum(names) }), source);
+  const named = parseField(field, z.looseObject({ name: z.enum(names) }), source);
   const choice = choices.find(({ name }) => name === (named as { readonly name: string }).name)!;
-  return { choice, options: parse(field, choice.schema, source) };
+  return { choice, options: parseField(field, choice.schema, source) };
 }
 
-function parse(field: string, schema: z.ZodType, source: unknown): unknown {
+/** A field of the configuration. @throws QuaverError `rl-config-invalid` */
+export function parseField(field: string, schema: z.ZodType, source: unknown): unknown {
   const whole = z.strictObject({ [field]: schema });
   const document = { [field]: source };
   const parsed = whole.safeParse(document);

@@ -1,6 +1,7 @@
 import { QuaverError } from '@quaver/numerics';
 import type { RlProblem } from '../tasks/environment.ts';
-import { completed, type RolloutParts } from './rollout-phase.ts';
+import { converse } from './conversations.ts';
+import { judge, type RolloutParts } from './rollout-phase.ts';
 
 export interface Evaluation {
   /** Share of the problems whose greedy answer is right; those whose verifier failed do not count. */
@@ -15,18 +16,17 @@ export interface Evaluation {
  * @throws QuaverError `rl-evaluation-failed` when no answer could be judged, `aborted`, and what the engine throws
  */
 export async function evaluatePolicy(
-  { engine, rewards, prompts, tokenizer }: RolloutParts,
+  parts: RolloutParts,
   problems: readonly RlProblem[],
   signal?: AbortSignal,
 ): Promise<Evaluation> {
-  const options = signal ? { signal } : {};
-  const requests = problems.map((problem, index) => prompts.greedy(problem, index));
-  const results = completed(await engine.generate(requests, options));
-  const judged = await Promise.all(
-    results.map(({ id, tokens, stopReason }) =>
-      rewards.verify(problems[Number(id)]!, { text: tokenizer.decode(tokens), tokens, stopReason }, options),
-    ),
+  const conversations = await converse(
+    parts,
+    problems,
+    (problem, index) => parts.prompts.greedy(problem, index),
+    signal,
   );
+  const judged = (await judge(parts, conversations, signal)).map(({ reward }) => reward);
   const known = judged.filter((reward) => reward.status === 'ok');
   const failed = judged.find((reward) => reward.status === 'failed');
   if (known.length === 0 && failed) {

@@ -1,9 +1,10 @@
 import type { RolloutResult } from '@quaver/generate';
 import type { Reward, RlProblem } from '../tasks/environment.ts';
 
-/** One sampled response and what it was worth. */
+/** What the policy said to a problem, and what it was worth. */
 export interface Sample {
-  readonly rollout: RolloutResult;
+  /** At least one; in a task of one turn, one. The prompt of each is the conversation so far. */
+  readonly turns: readonly RolloutResult[];
   readonly reward: Reward;
 }
 

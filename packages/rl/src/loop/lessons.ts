@@ -5,7 +5,7 @@ import { tokenWeights } from '../aggregation.ts';
 import type { AlgorithmPlan } from '../algorithms/algorithm.ts';
 import type { Experience, Group } from './experience.ts';
 
-/** A sampled sequence to learn from. */
+/** A sampled sequence to learn from: one turn, whose advantage is that of its conversation. */
 export interface Lesson {
   readonly prompt: readonly number[];
   readonly tokens: readonly number[];
@@ -32,7 +32,7 @@ export function lessonsOf(
 ): Lessons {
   const judged = groups.map((group) => knownSamples(group));
   const rewards = judged.map((samples) =>
-    samples.map(({ rollout, reward }) => reward + plan.lengthReward(rollout.tokens.length, maxTokens)),
+    samples.map(({ turns, reward }) => reward + plan.lengthReward(turns.at(-1)!.tokens.length, maxTokens)),
   );
   const estimate = plan.advantage.estimate(rewards, memory);
   // By the task's own rewards: responses that differ in length alone teach nothing.
@@ -45,10 +45,11 @@ export function lessonsOf(
     if (skipped || !informative.has(g)) skippedGroups++;
     // A group without advantages still counts in the mean, unless the algorithm leaves it out.
     if (!informative.has(g)) continue;
-    for (const [s, { rollout }] of samples.entries()) {
-      if (rollout.tokens.length === 0) continue;
-      const { prompt, tokens, logprobs } = rollout;
-      kept.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount) });
+    for (const [s, { turns }] of samples.entries()) {
+      for (const { prompt, tokens, logprobs } of turns) {
+        if (tokens.length === 0) continue;
+        kept.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount) });
+      }
     }
   }
   const isSilent = !plan.hasPenalties && kept.every(({ advantages }) => advantages.every((value) => value === 0));
@@ -66,5 +67,5 @@ export function tokenWeightsOf(
 }
 
 function knownSamples({ samples }: Group) {
-  return samples.flatMap(({ rollout, reward }) => (reward.status === 'ok' ? [{ rollout, reward: reward.reward }] : []));
+  return samples.flatMap(({ turns, reward }) => (reward.status === 'ok' ? [{ turns, reward: reward.reward }] : []));
 }

@@ -12,8 +12,9 @@ export function rolloutNumbers(
 ): RolloutNumbers {
   const samples = groups.flatMap((group) => group.samples);
   const known = samples.flatMap(({ reward }) => (reward.status === 'ok' ? [reward] : []));
-  const tokens = samples.reduce((sum, { rollout }) => sum + rollout.tokens.length, 0);
-  const surprise = samples.reduce((sum, { rollout }) => sum - rollout.logprobs.reduce((a, b) => a + b, 0), 0);
+  const turns = samples.flatMap((sample) => sample.turns);
+  const tokens = turns.reduce((sum, turn) => sum + turn.tokens.length, 0);
+  const surprise = turns.reduce((sum, { logprobs }) => sum - logprobs.reduce((a, b) => a + b, 0), 0);
   const mean = (sum: number, count: number) => (count === 0 ? 0 : sum / count);
   return {
     reward: mean(
@@ -22,7 +23,7 @@ export function rolloutNumbers(
     ),
     accuracy: mean(known.filter(({ correct }) => correct).length, known.length),
     response_tokens: mean(tokens, samples.length),
-    truncated: mean(samples.filter(({ rollout }) => endless.includes(rollout.stopReason)).length, samples.length),
+    truncated: mean(turns.filter(({ stopReason }) => endless.includes(stopReason)).length, turns.length),
     reward_failures: samples.length - known.length,
     skipped_groups: skippedGroups,
     entropy: mean(surprise, tokens),

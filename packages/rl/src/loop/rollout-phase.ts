@@ -1,14 +1,11 @@
 /** @file Generates a step's samples and has them judged. */
-import type { RolloutEngine, RolloutOutcome, RolloutResult, Tokenizer } from '@quaver/generate';
-import type { RewardPool, RlProblem } from '../tasks/environment.ts';
+import type { RlProblem } from '../tasks/environment.ts';
+import { type Conversation, type ConversationParts, converse } from './conversations.ts';
 import type { Experience, Group, Sample } from './experience.ts';
 import type { Prompts } from './prompts.ts';
 
-export interface RolloutParts {
-  readonly engine: RolloutEngine;
-  readonly rewards: RewardPool;
+export interface RolloutParts extends ConversationParts {
   readonly prompts: Prompts;
-  readonly tokenizer: Tokenizer;
 }
 
 /**
@@ -17,41 +14,33 @@ export interface RolloutParts {
  * @throws QuaverError `rl-prompt-too-long`, `aborted`, and what the engine throws
  */
 export async function rollOut(
-  { engine, rewards, prompts, tokenizer }: RolloutParts,
+  parts: RolloutParts,
   problems: readonly RlProblem[],
   step: number,
   policyVersion: number,
   signal?: AbortSignal,
 ): Promise<Experience> {
-  const options = signal ? { signal } : {};
   const start = performance.now();
-  const requests = problems.map((problem, index) => prompts.sampled(problem, step, index));
-  const results = completed(await engine.generate(requests, options));
+  const request = (problem: RlProblem, index: number) => parts.prompts.sampled(problem, step, index);
+  const conversations = await converse(parts, problems, request, signal);
   const middle = performance.now();
-  const samples = await Promise.all(results.map((result) => judge(result)));
-  const end = performance.now();
-
-  async function judge(rollout: RolloutResult): Promise<Sample> {
-    const problem = problems[Number(rollout.id)]!;
-    const text = tokenizer.decode(rollout.tokens);
-    const reward = await rewards.verify(
-      problem,
-      { text, tokens: rollout.tokens, stopReason: rollout.stopReason },
-      options,
-    );
-    return { rollout, reward };
-  }
-
+  const judged = await judge(parts, conversations, signal);
+  const seconds = { rollout: (middle - start) / 1000, reward: (performance.now() - middle) / 1000 };
   const groups = problems.map((problem, index): Group => {
-    return { problem, samples: samples.filter(({ rollout }) => rollout.id === index) };
+    return { problem, samples: judged.filter((sample) => sample.index === index) };
   });
-  return { groups, policyVersion, seconds: { rollout: (middle - start) / 1000, reward: (end - middle) / 1000 } };
+  return { groups, policyVersion, seconds };
 }
 
-/** @throws QuaverError of the first request that could not be met */
-export function completed(outcomes: readonly RolloutOutcome[]): RolloutResult[] {
-  return outcomes.map((outcome) => {
-    if (outcome.error) throw outcome.error;
-    return outcome;
-  });
+/** The rewards of conversations, in their order. */
+export async function judge(
+  { task }: Pick<RolloutParts, 'task'>,
+  conversations: readonly Conversation[],
+  signal?: AbortSignal,
+): Promise<readonly (Sample & { readonly index: number })[]> {
+  return Promise.all(
+    conversations.map(async ({ problem, index, turns, response }) => {
+      return { index, turns, reward: await task.verify(problem, response, signal ? { signal } : {}) };
+    }),
+  );
 }

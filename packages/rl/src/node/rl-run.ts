@@ -121,7 +121,7 @@ async function runLocked(
   const prompts = new Prompts(module, tokenizer, rollout, seed);
   const parts = {
     ...{ policy, learner, store, writer, engine, tokenizer, prompts },
-    rewards: task,
+    task,
     problemsOf: (step: number) => task.problems((step - 1) * rollout.prompts, rollout.prompts),
     heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
   };

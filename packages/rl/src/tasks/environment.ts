@@ -1,4 +1,4 @@
-/** @file What a task is: problems, and how a response to one is judged. */
+/** @file What a task is: problems, what is said between turns, and how a response is judged. */
 import type { JsonValue } from '@quaver/formats';
 import type { ChatMessage, StopReason } from '@quaver/generate';
 
@@ -14,32 +14,63 @@ export interface RlProblem {
   readonly data: JsonValue;
 }
 
+/** What the policy said; in a task of several turns the last of its messages. */
 export interface RlResponse {
   readonly text: string;
   readonly tokens: readonly number[];
   readonly stopReason: StopReason;
+  /** The conversation after the problem's own messages, this response included. */
+  readonly messages: readonly ChatMessage[];
 }
+
+/** What a verifier says. */
+export interface Verdict {
+  /** A finite number. */
+  readonly reward: number;
+  /** Whether it counts as right in an accuracy. */
+  readonly correct: boolean;
+}
+
+/**
+ * A task. Its methods run in a thread of their own, with a time limit: they may take long, throw or never return, and only the
+ * sample that they were asked about is lost.
+ */
+export interface Environment {
+  /** How many problems a split has; left out: without end. */
+  size?(split: ProblemSplit): number | Promise<number>;
+  /** Problem `index` of a split, from 0; depends on nothing else. */
+  problem(index: number, split: ProblemSplit): RlProblem | Promise<RlProblem>;
+  verify(problem: RlProblem, response: RlResponse): Verdict | Promise<Verdict>;
+  /** What the environment answers; undefined where the conversation has come to its end. Left out: one turn. */
+  respond?(problem: RlProblem, response: RlResponse): string | undefined | Promise<string | undefined>;
+}
+
+/** Why there is no verdict. */
+export type RewardFailure = 'threw' | 'timeout' | 'invalid' | 'ended';
 
 /** What a response is worth. A failure is counted and its sample left out; it is never 0. */
 export type Reward =
-  | {
-      readonly status: 'ok';
-      readonly reward: number;
-      readonly correct: boolean;
-      readonly parts?: Readonly<Record<string, number>>;
-    }
-  | { readonly status: 'failed'; readonly reason: string; readonly message: string };
+  | ({ readonly status: 'ok' } & Verdict)
+  | { readonly status: 'failed'; readonly reason: RewardFailure; readonly message: string };
 
-/** Judges responses. */
-export interface RewardPool {
-  /** Never throws for what the task's code does. @throws QuaverError `aborted` */
-  verify(problem: RlProblem, response: RlResponse, options?: { readonly signal?: AbortSignal }): Promise<Reward>;
+export interface TaskCallOptions {
+  readonly signal?: AbortSignal;
 }
 
-/** Problems, and who judges responses to them. */
-export interface RlTask extends RewardPool, AsyncDisposable {
-  /** Problems to learn from: `count` of them from `first` on; the list has no end. */
+/** A task that a run can use: problems, what comes between turns, and rewards. What the task's code does wrong is a failed reward. */
+export interface RlTask extends AsyncDisposable {
+  /**
+   * Problems to learn from: `count` of them from `first` on. The list has no end: where the task has few problems they come again,
+   * in another order.
+   * @throws QuaverError `rl-task-failed`, `aborted`
+   */
   problems(first: number, count: number): Promise<readonly RlProblem[]>;
-  /** The first of the problems that are held out; fewer where there are not as many. */
+  /** The first of the problems that are held out; fewer where there are not as many. @throws as `problems` */
   heldOut(count: number): Promise<readonly RlProblem[]>;
+  /** What the environment answers; undefined at the end of a conversation. Left out where there is one turn. */
+  respond?:
+    | ((problem: RlProblem, response: RlResponse, options?: TaskCallOptions) => Promise<string | undefined>)
+    | undefined;
+  /** @throws QuaverError `aborted` */
+  verify(problem: RlProblem, response: RlResponse, options?: TaskCallOptions): Promise<Reward>;
 }

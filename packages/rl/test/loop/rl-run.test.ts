@@ -62,6 +62,22 @@ describe('a run', () => {
     expect(records[0]).toMatchObject({ reward: 1, loss: 0, grad_norm: 0, tokens: 0 });
   });
 
+  test('a task of two turns: both are learned from, in the bits of training', async () => {
+    const seen: number[] = [];
+    const one = taskOf((response) => {
+      seen.push(response.messages.length);
+      return evenTokens(response);
+    });
+    const respond = async (_: unknown, { messages }: { messages: readonly unknown[] }) =>
+      messages.length === 1 ? 'Go on.' : undefined;
+    const { records, result } = await tinyRun('turns', { steps: 2 }, { task: { ...one, respond } });
+    // What the policy said, what it was answered, and what it said then.
+    expect(new Set(seen)).toEqual(new Set([3]));
+    expect(result).toMatchObject({ mismatched_tokens: 0, token_mult_prob_error: 1 });
+    // Two turns of at most 12 tokens each, of 16 samples.
+    expect(records[0]!.rollout_tokens).toBeGreaterThan(16 * 12);
+  });
+
   test('rewards that could not be had are counted, and are not 0', async () => {
     let calls = 0;
     const task = taskOf((response) =>

@@ -59,7 +59,7 @@ export const evenTokens = ({ tokens }: RlResponse): Reward => {
 export function taskOf(verify: (response: RlResponse, problem: string) => Reward = evenTokens): RlTask {
   const problem = (split: string) => (index: number) => ({
     id: `${split} ${index}`,
-    messages: [{ role: 'user', content: `${index} + 1 = ?` }],
+    messages: [{ role: 'user' as const, content: `${index} + 1 = ?` }],
     data: null,
   });
   return {

@@ -1,0 +1,137 @@
+/** @file The task of a configuration, whose code runs in threads of its own. */
+import { QuaverError, uniform } from '@quaver/numerics';
+import type { RlConfig } from '../../config/config-types.ts';
+import type { ProblemSplit, Reward, RlProblem, RlResponse, RlTask, TaskCallOptions, Verdict } from '../environment.ts';
+import { parseTask } from './parse-task.ts';
+import { type CallOutcome, TaskThread } from './task-thread.ts';
+import type { TaskCall } from './task-worker.ts';
+
+/**
+ * Opens a task. Its code runs in worker threads with a limit of time and memory, without the environment of the process and without
+ * its output: that guards a run against mistakes, and is no security boundary against hostile code.
+ * @throws QuaverError `rl-config-invalid`, `rl-task-data`, `rl-task-module`, `rl-task-failed`, `rl-task-empty`, `file-…`, `aborted`
+ */
+export async function openTask(
+  config: Pick<RlConfig, 'task' | 'seed' | 'reward'>,
+  options: TaskCallOptions = {},
+): Promise<RlTask> {
+  const { workers, timeout_ms: timeoutMs, memory_mb: memoryMb } = config.reward;
+  const spec = parseTask(config.task);
+  const threads = Array.from(
+    { length: workers },
+    () => new TaskThread({ spec, seed: config.seed, timeoutMs, memoryMb }),
+  );
+  const task = new ThreadedTask(threads, config.seed);
+  try {
+    await task.open(options);
+  } catch (error) {
+    await task[Symbol.asyncDispose]();
+    throw error;
+  }
+  return task;
+}
+
+class ThreadedTask implements RlTask {
+  readonly #threads: readonly TaskThread[];
+  readonly #seed: number;
+  /** Threads that nobody uses, and who waits for one. */
+  readonly #idle: TaskThread[];
+  readonly #waiting: ((thread: TaskThread) => void)[] = [];
+  readonly #sizes = new Map<ProblemSplit, number | null>();
+  respond?: RlTask['respond'];
+
+  constructor(threads: readonly TaskThread[], seed: number) {
+    this.#threads = threads;
+    this.#idle = [...threads];
+    this.#seed = seed;
+  }
+
+  async open({ signal }: TaskCallOptions): Promise<void> {
+    const { hasTurns } = (await this.#must({ method: 'describe' }, 'be opened', signal)) as { hasTurns: boolean };
+    for (const split of ['train', 'held-out'] as const) {
+      this.#sizes.set(split, (await this.#must({ method: 'size', split }, 'be counted', signal)) as number | null);
+    }
+    if (this.#sizes.get('train') === 0) {
+      throw new QuaverError('rl-task-empty', 'the task has no problem to learn from', {
+        hint: 'Give it at least one.',
+      });
+    }
+    if (hasTurns) this.respond = (problem, response, options) => this.#respond(problem, response, options);
+  }
+
+  async problems(first: number, count: number): Promise<readonly RlProblem[]> {
+    const size = this.#sizes.get('train') ?? null;
+    const places = Array.from({ length: count }, (_, i) => placeOf(first + i, size, this.#seed));
+    return Promise.all(places.map((index) => this.#problem(index, 'train')));
+  }
+
+  async heldOut(count: number): Promise<readonly RlProblem[]> {
+    const size = this.#sizes.get('held-out') ?? Number.POSITIVE_INFINITY;
+    return Promise.all(Array.from({ length: Math.min(count, size) }, (_, i) => this.#problem(i, 'held-out')));
+  }
+
+  async verify(problem: RlProblem, response: RlResponse, { signal }: TaskCallOptions = {}): Promise<Reward> {
+    const outcome = await this.#call({ method: 'verify', problem, response }, signal);
+    if (!outcome.ok) return { status: 'failed', reason: outcome.reason, message: outcome.message };
+    if (isVerdict(outcome.result)) return { status: 'ok', ...outcome.result };
+    const found = JSON.stringify(outcome.result) ?? 'undefined';
+    const message = `expected {"reward": a finite number, "correct": true or false}, found ${found.slice(0, 200)}`;
+    return { status: 'failed', reason: 'invalid', message };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.close()));
+  }
+
+  async #respond(problem: RlProblem, response: RlResponse, options: TaskCallOptions = {}): Promise<string | undefined> {
+    const outcome = await this.#call({ method: 'respond', problem, response }, options.signal);
+    // A conversation that cannot go on has come to its end; the verifier says what it is worth.
+    return outcome.ok && typeof outcome.result === 'string' ? outcome.result : undefined;
+  }
+
+  async #problem(index: number, split: ProblemSplit): Promise<RlProblem> {
+    return (await this.#must({ method: 'problem', index, split }, `give problem ${index} (${split})`)) as RlProblem;
+  }
+
+  /** What a run cannot do without. */
+  async #must(call: TaskCall, what: string, signal?: AbortSignal): Promise<unknown> {
+    const outcome = await this.#call(call, signal);
+    if (outcome.ok) return outcome.result;
+    const { code = 'rl-task-failed', message, hint } = outcome;
+    const told = outcome.code === undefined ? `the task cannot ${what}: ${message}` : message;
+    throw new QuaverError(code, told, { hint: hint ?? 'See docs/rl.md for what a task is.' });
+  }
+
+  async #call(call: TaskCall, signal?: AbortSignal): Promise<CallOutcome> {
+    const thread = this.#idle.pop() ?? (await new Promise<TaskThread>((resolve) => void this.#waiting.push(resolve)));
+    try {
+      return await thread.call(call, signal);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next(thread);
+      else this.#idle.push(thread);
+    }
+  }
+}
+
+/**
+ * The problem that stands at a place of the endless list: where there are so many, each comes once in every round, in an order
+ * that follows from (seed, round).
+ */
+export function placeOf(position: number, size: number | null, seed: number): number {
+  if (size === null) return position;
+  const round = Math.floor(position / size);
+  // Fisher and Yates, from the end, as far as the place is settled.
+  const order = Array.from({ length: size }, (_, i) => i);
+  const place = position % size;
+  for (let i = size - 1; i >= place; i--) {
+    const other = Math.floor(uniform(seed, round, i) * (i + 1));
+    [order[i], order[other]] = [order[other]!, order[i]!];
+  }
+  return order[place]!;
+}
+
+function isVerdict(value: unknown): value is Verdict {
+  const { reward, correct } = (value ?? {}) as Partial<Verdict>;
+  return Number.isFinite(reward) && typeof correct === 'boolean';
+}

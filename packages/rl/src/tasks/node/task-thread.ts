@@ -1,0 +1,100 @@
+/** @file A thread that runs a task's code, and that is ended and made anew when the code does not return. */
+import { Worker } from 'node:worker_threads';
+import { abortedError } from '@quaver/executor';
+import type { RewardFailure } from '../environment.ts';
+import type { TaskAnswer, TaskCall, TaskWorkerData } from './task-worker.ts';
+
+/** From the sources it is a .ts file: Node strips the types, and finds the other packages by a condition. */
+const extension = /\.\w+$/.exec(import.meta.url)![0];
+const workerUrl = new URL(`./task-worker${extension}`, import.meta.url);
+const execArgv = extension === '.ts' ? ['--conditions=@quaver/source'] : [];
+
+export interface TaskThreadOptions extends TaskWorkerData {
+  readonly timeoutMs: number;
+  readonly memoryMb: number;
+}
+
+/** What became of a call. */
+export type CallOutcome =
+  | { readonly ok: true; readonly result: unknown }
+  | {
+      readonly ok: false;
+      readonly reason: RewardFailure;
+      readonly message: string;
+      readonly code?: string | undefined;
+      readonly hint?: string | undefined;
+    };
+
+/** The first call waits for the thread to start and for the task to open. */
+const startMs = 30_000;
+
+export class TaskThread {
+  readonly #options: TaskThreadOptions;
+  #worker: Worker | undefined;
+  #isWarm = false;
+
+  constructor(options: TaskThreadOptions) {
+    this.#options = options;
+  }
+
+  /** One call at a time. @throws QuaverError `aborted` */
+  async call(call: TaskCall, signal?: AbortSignal): Promise<CallOutcome> {
+    if (signal?.aborted) throw abortedError(signal);
+    this.#worker ??= this.#start();
+    const outcome = await this.#ask(this.#worker, call, signal);
+    this.#isWarm = true;
+    if (!outcome.ok && (outcome.reason === 'timeout' || outcome.reason === 'ended')) await this.close();
+    return outcome;
+  }
+
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    this.#isWarm = false;
+    await worker?.terminate();
+  }
+
+  #start(): Worker {
+    const { spec, seed, memoryMb } = this.#options;
+    const worker = new Worker(workerUrl, {
+      ...{ execArgv, name: 'quaver-task', env: {}, stdout: true, stderr: true },
+      workerData: { spec, seed } satisfies TaskWorkerData,
+      resourceLimits: { maxOldGenerationSizeMb: memoryMb },
+    });
+    // What the code prints goes nowhere, and must not pile up.
+    worker.stdout.resume();
+    worker.stderr.resume();
+    worker.unref();
+    return worker;
+  }
+
+  #ask(worker: Worker, call: TaskCall, signal: AbortSignal | undefined): Promise<CallOutcome> {
+    const { timeoutMs } = this.#options;
+    const limit = this.#isWarm ? timeoutMs : timeoutMs + startMs;
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void) => {
+        clearTimeout(timer);
+        worker.off('message', hear).off('error', fail).off('exit', end);
+        signal?.removeEventListener('abort', abort);
+        worker.unref();
+        finish();
+      };
+      const give = (outcome: CallOutcome) => settle(() => resolve(outcome));
+      const hear = (answer: TaskAnswer) => {
+        if (answer.kind === 'done') give({ ok: true, result: answer.result });
+        else give({ ok: false, reason: 'threw', message: answer.message, code: answer.code, hint: answer.hint });
+      };
+      const fail = (error: unknown) => give({ ok: false, reason: 'ended', message: String(error) });
+      const end = (code: number) => give({ ok: false, reason: 'ended', message: `its thread ended with code ${code}` });
+      const abort = () => settle(() => void this.close().then(() => reject(abortedError(signal!))));
+      const timer = setTimeout(
+        () => give({ ok: false, reason: 'timeout', message: `it did not return within ${limit} ms` }),
+        limit,
+      );
+      worker.on('message', hear).on('error', fail).on('exit', end);
+      signal?.addEventListener('abort', abort);
+      worker.ref();
+      worker.postMessage(call);
+    });
+  }
+}
