@@ -13,6 +13,7 @@ import numpy as np
 import canonical as c
 import conformance_products
 import conformance_training
+import paged
 import stochastic
 from canonical import DTYPES, F32, cast
 from vector_files import VectorFiles
@@ -237,6 +238,8 @@ if __name__ == "__main__":
     conformance_products.add(files)
     conformance_training.add(files)
     stochastic.cases(lambda name, *node: files.case("stochastic_quantize", name, *node))
+    paged.cases(files.case)
+    conformance_products.paged_attention(files.case)
     folder = pathlib.Path(sys.argv[1])
     files.write(folder)
     total = sum(file.stat().st_size for file in folder.iterdir())

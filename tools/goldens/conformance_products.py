@@ -3,6 +3,7 @@
 import numpy as np
 
 import canonical as c
+import paged
 from canonical import DTYPES, F32, LARGEST, cast
 
 SUMS = {"snr_db": 100}
@@ -249,6 +250,34 @@ def attention(case):
             attributes = {"scale": d**-0.5, "window": window, "probs": probs}
             tolerance = SUMS if probs == "f32" else {"snr_db": 40} if probs == BF16 else {"snr_db": 20}
             case("attention", f"{cache} cache{', scaled' if scaled else ''}, {probs} probabilities, {what}", [q, k, v, at, ks, vs, first], attributes, [y], tolerance)
+
+
+
+def paged_attention(case):
+    """Pages in any order, shared, missing and out of range."""
+    kinds = [("f32", "f32", False), (BF16, BF16, False), (E4, BF16, True), (E4, E4, True), (E5, BF16, True), (E4, BF16, False)]
+    sizes = [
+        ("decode", 2, 1, 16, 6, 2, 24, 0, [[8, 3, 5, 0, 7, 1, 2, 6, 4], [9, 14, 10, 11, 12, 13, -1, -1, -1]], [139, 83]),
+        ("decode with a window", 2, 1, 16, 4, 1, 20, 37, [[4, 2, 0], [5, 1, 3]], [46, 31]),
+        ("a chunk", 2, 20, 32, 4, 4, 16, 0, [[4, 2, 0], [5, 1, 3]], [50, 12]),
+        ("a shared prefix", 3, 1, 16, 2, 1, 48, 0, [[1, 0], [1, 2], [1, 3]], [16, 20, 31]),
+        ("pages of five tokens", 2, 3, 5, 2, 2, 12, 0, [[4, 2, 0], [5, 1, 3]], [9, 2]),
+        ("missing pages", 2, 5, 16, 2, 2, 16, 0, [[4, -1, 0], [2**31 - 1, 1, 6]], [30, 42]),
+        ("no pages at all", 2, 2, 16, 2, 2, 16, 0, [[], []], [0, 3]),
+    ]
+    for cache, probs, scaled in kinds:
+        for what, b, t, slots, hq, hkv, d, window, pages, position in sizes:
+            pages, at = np.array(pages, np.int32).reshape(b, -1), np.array(position, np.int32)
+            count = 15 if what == "decode" else 6
+            q = values("f32" if cache == "f32" else BF16, (b, t, hq, d), 1)
+            k, v = (values(cache, (count, slots, hkv, d), seed) for seed in (2, 3))
+            ks, vs = (scales("f8e8m0fnu", (count, slots, hkv, 1), seed) if scaled else None for seed in (1, 2))
+            dense = [None if x is None else paged.laid_out(x, pages) for x in (k, v, ks, vs)]
+            y = c.attention(q, *dense[:2], at, *dense[2:], d**-0.5, window, probs)
+            attributes = {"scale": d**-0.5, "window": window, "probs": probs}
+            tolerance = SUMS if probs == "f32" else {"snr_db": 40} if probs == BF16 else {"snr_db": 20}
+            name = f"{cache} pages{', scaled' if scaled else ''}, {probs} probabilities, {what}"
+            case("attention", name, [q, k, v, at, ks, vs, None, pages], attributes, [y], tolerance)
 
 
 def add(files):

@@ -14,12 +14,13 @@ import sys
 import ml_dtypes
 import numpy as np
 
+import paged
 import stochastic
 
 rng = np.random.default_rng(20250117)
 DTYPES = {
     "f32": np.float32, "bf16": ml_dtypes.bfloat16, "f16": np.float16, "f8e4m3fn": ml_dtypes.float8_e4m3fn,
-    "f8e5m2": ml_dtypes.float8_e5m2, "f8e8m0fnu": ml_dtypes.float8_e8m0fnu, "i32": np.int32, "bool": np.bool_, "f64": np.float64,
+    "f8e5m2": ml_dtypes.float8_e5m2, "f8e8m0fnu": ml_dtypes.float8_e8m0fnu, "i32": np.int32, "u8": np.uint8, "bool": np.bool_, "f64": np.float64,
 }
 NAMES = {np.dtype(value): name for name, value in DTYPES.items()}
 LARGEST = {"f8e4m3fn": 448.0, "f8e5m2": 57344.0}
@@ -368,6 +369,26 @@ def attention_gradient_case(dtype, window):
     case("attention_grad", operands, {"scale": scale, "window": window, "probs": dtype}, results, tolerances)
 
 
+
+def paged_attention_cases():
+    """In float64 over the pages as numpy lays them out; a missing page is keys and values of zero."""
+    batch, queries, heads, shared, depth = 2, 3, 4, 2, 8
+    for dtype, slots in [("f32", 4), ("bf16", 16)]:
+        q, k, v = normal(batch, queries, heads, depth), normal(7, slots, shared, depth), normal(7, slots, shared, depth)
+        if dtype == "bf16":
+            q, k, v = (x.astype(ml_dtypes.bfloat16) for x in (q, k, v))
+        pages = np.array([[5, 2, -1, 3], [2, 9, 0, 6]], np.int32)
+        position = np.array([3 * slots - 2, 2 * slots], np.int32)
+        k64, v64 = wide(paged.laid_out(k, pages)), wide(paged.laid_out(v, pages))
+        y, spreads = np.zeros(q.shape), np.zeros(q.shape)
+        for b, t, h in np.ndindex(batch, queries, heads):
+            seen, kv = slice(position[b] + t + 1), h // (heads // shared)
+            p = softmax64(k64[b, seen, kv] @ wide(q[b, t, h]) * 0.375)
+            y[b, t, h], spreads[b, t, h] = p @ v64[b, seen, kv], p @ np.abs(v64[b, seen, kv])
+        tolerance = (4e-6 if dtype == "f32" else 2.0**-8) * spreads
+        case("attention", [q, k, v, position, None, None, None, pages], {"scale": 0.375, "probs": dtype}, [y], tolerance)
+
+
 elementwise()
 movement()
 casts()
@@ -376,6 +397,8 @@ dots()
 composites()
 training_cases()
 stochastic.cases(lambda _, *node: case("stochastic_quantize", *node))
+paged.cases(lambda op, _, *node: case(op, *node))
+paged_attention_cases()
 target = pathlib.Path(sys.argv[1])
 target.write_bytes(gzip.compress(json.dumps(cases, separators=(",", ":")).encode(), mtime=0))
 print(len(cases), "cases by numpy", np.__version__, "and ml_dtypes", ml_dtypes.__version__)

@@ -10,6 +10,7 @@ export {
 } from './diagnostics/measure-quantization.ts';
 export { quantizeWeightsName } from './folding/recompute-folded.ts';
 export type { WeightStatistics } from './folding/weight-statistics.ts';
+export { roundingSeedState } from './lowering/gradient-rounding.ts';
 export { recipeStates } from './lowering/recipe-states.ts';
 export { shiftAmaxHistories } from './lowering/shift-amax-histories.ts';
 export type { CompileProgress, CompileTarget, Pass, PassContext } from './pass.ts';

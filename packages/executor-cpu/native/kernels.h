@@ -69,14 +69,17 @@ struct Attention {
   Format probs;
   /** [b, t, q_heads, d]. */
   const void* q;
-  /** [b, s, kv_heads, d]. */
+  /** [b, s, kv_heads, d], or with pages [page_count, page_tokens, kv_heads, d]. */
   const void *k, *v;
-  /** E8M0 [b, s, kv_heads]. */
+  /** E8M0, one for each token and head of k and v. */
   const uint8_t *k_scales, *v_scales;
   /** i32[b]: position of the first query of each sequence. */
   const int32_t* start;
   /** i32[b, t]: the first key that each query may see, at most its own; null: key 0. */
   const int32_t* first_key;
+  /** i32[b, s / page_tokens]: the pages of each sequence, zeros where out of range; null: k and v are in one piece. */
+  const int32_t* pages;
+  uint32_t page_count, page_tokens;
   /** f32 [b, t, q_heads, d]. */
   float* out;
   uint32_t b, t, s, q_heads, kv_heads, d;

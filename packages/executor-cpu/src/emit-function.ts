@@ -9,6 +9,7 @@ import {
   type Node,
   type OpRegistry,
   type Value,
+  writesInPlace,
 } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import type { CodeBuilder, Ref } from './code/code-builder.ts';
@@ -95,7 +96,7 @@ class Emitter {
     for (const node of fn.nodes.toReversed()) {
       const operand = node.operands[0];
       const place = this.#places.get(node.results[0]!);
-      if (node.op === 'dynamic_update_slice' && operand && place && !this.#places.has(operand)) {
+      if (writesInPlace(node) && operand && place && !this.#places.has(operand)) {
         this.#places.set(operand, { ...place });
       }
     }

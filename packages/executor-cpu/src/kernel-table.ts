@@ -11,6 +11,7 @@ import { gatherKernel } from './ops/gather.ts';
 import { logSoftmaxGatherGradKernel, rmsNormGradKernel, swigluGradKernel } from './ops/gradients.ts';
 import { compareKernel, constantKernel, iotaKernel, logicalKernels, selectKernel } from './ops/masks.ts';
 import { broadcastInDimKernel, concatenateKernel, sliceKernel, transposeKernel } from './ops/movement.ts';
+import { pagedUpdateKernel } from './ops/paged-update.ts';
 import { amaxKernel, computeScaleKernel, dequantizeKernel, quantizeKernel } from './ops/quantize.ts';
 import { reduceKernel } from './ops/reduce.ts';
 import { reshapeKernel } from './ops/reshape.ts';
@@ -43,6 +44,7 @@ const kernels: readonly CpuKernel[] = [
   logSoftmaxGatherGradKernel,
   logSoftmaxGatherKernel,
   logSoftmaxKernel,
+  pagedUpdateKernel,
   quantizeKernel,
   reduceKernel,
   reshapeKernel,

@@ -52,13 +52,21 @@ export function samplesOf(engine: Engine): readonly Sample[] {
     },
     {
       op: 'attention',
-      bytes: [2 * 2 * 3 * 4 * 8, 2 * 20 * 2 * 8, 2 * 20 * 2 * 8, 80, 80, 8, 4 * 2 * 3 * 4 * 8, undefined],
-      numbers: [0, 2, 1, 2, 3, 20, 4, 2, 8, 5, 0.25],
+      bytes: [2 * 2 * 3 * 4 * 8, 2 * 20 * 2 * 8, 2 * 20 * 2 * 8, 80, 80, 8, 4 * 2 * 3 * 4 * 8, undefined, undefined],
+      numbers: [0, 2, 1, 2, 3, 20, 4, 2, 8, 5, 0.25, 0, 0],
     },
     {
       op: 'attention',
-      bytes: [4 * 4 * 16, 4 * 33 * 16, 4 * 33 * 16, undefined, undefined, 4, 4 * 4 * 16, 4 * 4],
-      numbers: [0, 0, 0, 1, 4, 33, 1, 1, 16, 0, 1],
+      bytes: [4 * 4 * 16, 4 * 33 * 16, 4 * 33 * 16, undefined, undefined, 4, 4 * 4 * 16, 4 * 4, undefined],
+      numbers: [0, 0, 0, 1, 4, 33, 1, 1, 16, 0, 1, 0, 0],
+    },
+    {
+      op: 'attention',
+      bytes: [
+        ...[2 * 2 * 3 * 4 * 8, 7 * 16 * 2 * 8, 7 * 16 * 2 * 8, 7 * 16 * 2, 7 * 16 * 2, 8],
+        ...[4 * 2 * 3 * 4 * 8, undefined, 4 * 2 * 3],
+      ],
+      numbers: [0, 2, 1, 2, 3, 48, 4, 2, 8, 5, 0.25, 7, 16],
     },
     {
       op: 'batch_dot',
@@ -119,6 +127,7 @@ export function samplesOf(engine: Engine): readonly Sample[] {
     { op: 'gather', bytes: [2 * 6 * 10, 4 * 2 * 3, 2 * 3 * 10], numbers: [2, 3, 6, 10] },
     { op: 'gather_packed', bytes: [bf16Packed, 4 * 4, 4 * 33 * 2], numbers: [1, 4, 70, 33, 1] },
     { op: 'update_slice', bytes: [2 * 6 * 5, 2 * 3 * 5, 4 * 2, 2 * 6 * 5], numbers: [2, 6, 3, 5] },
+    { op: 'update_pages', bytes: [7 * 4 * 5, 2 * 3 * 5, 4 * 2 * 2, 4 * 2, 7 * 4 * 5], numbers: [7, 4, 2, 3, 2, 5] },
     { op: 'scatter_add', bytes: [4 * 6 * 70, 4 * 4, 4 * 4 * 70, 4 * 6 * 70], numbers: [6, 4, 70] },
     { op: 'reduce', bytes: [4 * 3 * 20 * 300, 4 * 3 * 300], numbers: [0, 3, 20, 300] },
     { op: 'select', bytes: [5 * 30, 2 * 5 * 30, 2 * 5 * 30, 2 * 5 * 30], numbers: [2, 5, 30] },

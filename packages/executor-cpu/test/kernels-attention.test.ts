@@ -111,6 +111,39 @@ function place(arena: Arena, c: Case, { q, k, v }: Operands) {
   };
 }
 
+type Raw = Uint8Array | Uint16Array | Float32Array;
+
+/** [b, s, …] in pages that lie in any order among others, all of them full of what is no number. */
+function cutIntoPages(random: Random, { b, s, kvHeads, d }: Case, { k, v }: Operands, pageTokens: number) {
+  const columns = Math.ceil(s / pageTokens);
+  const pageCount = b * columns + 3;
+  const order = Array.from({ length: pageCount }, (_, i) => ({ i, at: random.normal() }));
+  const pages = Int32Array.from(order.sort((x, y) => x.at - y.at).slice(3), ({ i }) => i);
+  const cut = <T extends Raw>(raw: T, width: number): T => {
+    if (raw.length === 0) return raw;
+    const bytes = new Uint8Array(pageCount * pageTokens * width * raw.BYTES_PER_ELEMENT).fill(0xff);
+    const cache = new (raw.constructor as new (buffer: ArrayBuffer) => T)(bytes.buffer);
+    for (let token = 0; token < b * s; token++) {
+      const [row, key] = [Math.floor(token / s), token % s];
+      const page = pages[row * columns + Math.floor(key / pageTokens)]!;
+      cache.set(raw.subarray(token * width, (token + 1) * width), (page * pageTokens + (key % pageTokens)) * width);
+    }
+    return cache;
+  };
+  const cached = (x: Operands['k']) => ({ raw: cut(x.raw as Raw, kvHeads * d), scales: cut(x.scales, kvHeads) });
+  return { k: cached(k), v: cached(v), pages, pageCount, pageTokens, s: columns * pageTokens };
+}
+
+/** Puts the cache of a call into pages; a page of `missing` does not exist any more. */
+function placePages(arena: Arena, cut: ReturnType<typeof cutIntoPages>, missing: ReadonlyMap<number, number>) {
+  const { k, v, pages, pageCount, pageTokens, s } = cut;
+  return {
+    ...{ s, pageCount, pageTokens, k: arena.put(k.raw), v: arena.put(v.raw) },
+    ...{ kScales: arena.put(k.scales), vScales: arena.put(v.scales) },
+    pages: arena.put(pages.map((page, i) => missing.get(i) ?? page)),
+  };
+}
+
 interface Known {
   readonly c: Case;
   readonly operands: Operands;
@@ -149,6 +182,10 @@ const randomShapes = once((variant: Variant) => {
     return makeKnown({ ...variant, ...shape, ...packed, start, window }, random, trial % 3 === 2);
   });
 });
+
+/** Those whose queries do not reach what fills the last page up. */
+const withinCache = (variant: Variant) =>
+  randomShapes(variant).filter(({ c }) => c.start.every((start) => start + c.t <= c.s));
 
 const edgeShapes = once((variant: Variant) => {
   const random = new Random(9);
@@ -209,6 +246,53 @@ describe.each(engineKinds)('$name', (kind) => {
   describe.each(variants)('attention over a $cache cache (probabilities $probs)', (variant) => {
     it('matches the loops bit for bit on random shapes', async () => {
       for (const known of randomShapes(variant)) await expectReference(known);
+    });
+
+    it.each([1, 5, 16, 32, 64, 128])('matches with its cache in pages of %i tokens', async (pageTokens) => {
+      const random = new Random(pageTokens);
+      for (const { c, operands, expected } of withinCache(variant)) {
+        arena.reset();
+        const cut = cutIntoPages(random, c, operands, pageTokens);
+        const args = { ...place(arena, c, operands), ...placePages(arena, cut, new Map()) };
+        await arena.kernels.attention(args);
+        expectSameBits(arena.f32(args.out, expected.length), expected, JSON.stringify(c));
+        arena.expectCanariesIntact();
+      }
+    });
+
+    it.each(['canonical', 'fast'] as const)('reads zeros where a page does not exist, %s', async (reduction) => {
+      const random = new Random(7);
+      for (const { c, operands } of withinCache(variant)) {
+        arena.reset();
+        const pageTokens = random.pick([4, 16, 64]);
+        const columns = Math.ceil(c.s / pageTokens);
+        const cut = cutIntoPages(random, c, operands, pageTokens);
+        const missing = new Map(
+          Array.from(cut.pages.keys())
+            .filter(() => random.integer(0, 2) === 0)
+            .map((i) => [i, random.pick([-1, -(2 ** 31), cut.pageCount, 2 ** 31 - 1])]),
+        );
+        const zeroed = ({ raw, scales, values }: Operands['k']): Operands['k'] => {
+          const without = <T extends Raw>(tensor: T, width: number): T => {
+            const copy = tensor.slice() as T;
+            for (const i of missing.keys()) {
+              const [row, first] = [Math.floor(i / columns), (i % columns) * pageTokens];
+              const end = Math.min(c.s, first + pageTokens);
+              copy.fill(0, (row * c.s + first) * width, (row * c.s + end) * width);
+            }
+            return copy;
+          };
+          const cache = without(raw as Raw, c.kvHeads * c.d);
+          return { raw: cache, scales: without(scales, c.kvHeads), values } as Operands['k'];
+        };
+        const whole = place(arena, c, { ...operands, k: zeroed(operands.k), v: zeroed(operands.v) });
+        await arena.kernels.attention({ ...whole, reduction });
+        const out = arena.bytes(4 * c.b * c.t * c.qHeads * c.d);
+        await arena.kernels.attention({ ...whole, ...placePages(arena, cut, missing), out, reduction });
+        const size = c.b * c.t * c.qHeads * c.d;
+        expectSameBits(arena.f32(out, size), arena.f32(whole.out, size), JSON.stringify(c));
+        arena.expectCanariesIntact();
+      }
     });
 
     it('matches with heads of 130 elements, many query heads, and queries before and past the cache', async () => {
@@ -344,6 +428,11 @@ describe.each(engineKinds)('$name', (kind) => {
       await expect(arena.kernels.attention(unscaled)).rejects.toThrowError(/FP8 cache without scales/);
       const e5m2 = { ...args, cache: 'f8e5m2' as 'bf16' };
       await expect(arena.kernels.attention(e5m2)).rejects.toThrowError(/E5M2/);
+      const paged = { ...args, pages: args.start, pageCount: 9, pageTokens: 16, s: 40 };
+      await expect(arena.kernels.attention(paged)).rejects.toThrowError(/do not fill their pages/);
+      await expect(arena.kernels.attention({ ...paged, pageTokens: 0 })).rejects.toThrowError(
+        /do not fill their pages/,
+      );
     });
   });
 });

@@ -70,6 +70,10 @@ export interface AttentionArguments {
   readonly window?: number | undefined;
   readonly scale: number;
   readonly reduction?: Reduction;
+  /** i32[b, s / pageTokens]; then k and v, and their scales, are pages. */
+  readonly pages?: At;
+  readonly pageCount?: number;
+  readonly pageTokens?: number;
 }
 
 export interface ByScales {
@@ -144,9 +148,10 @@ export class Kernels {
 
   attention(x: AttentionArguments): Promise<void> {
     const { cache, probs = cache === 'f32' ? 'f32' : 'bf16', b, t, s, qHeads, kvHeads, d, window = 0 } = x;
-    const refs = [x.q, x.k, x.v, x.kScales, x.vScales, x.start, x.out, x.firstKey];
+    const refs = [x.q, x.k, x.v, x.kScales, x.vScales, x.start, x.out, x.firstKey, x.pages];
     const codes = [reductionCode[x.reduction ?? 'canonical'], formatCode[cache], formatCode[probs]];
-    return this.#arena.run(['attention', refs, [...codes, b, t, s, qHeads, kvHeads, d, window, Math.fround(x.scale)]]);
+    const sizes = [b, t, s, qHeads, kvHeads, d, window, Math.fround(x.scale), x.pageCount ?? 0, x.pageTokens ?? 0];
+    return this.#arena.run(['attention', refs, [...codes, ...sizes]]);
   }
 
   /** x f32[m, k] → codes[m, k] and scales f32[m, ceil(k / block)]: amax, scale, saturating cast of x / scale. */

@@ -142,6 +142,45 @@ describe.each(engineKinds)('$name', (kind) => {
     }
   });
 
+  it('update_pages writes tokens where pages say, the later of two for one slot, and drops what has no place', async () => {
+    const random = new Random(6);
+    for (const [pages, slots, rows, tokens, columns, bytes] of [
+      [1, 1, 1, 1, 1, 1],
+      [7, 16, 3, 20, 2, 24],
+      [40, 16, 9, 1, 4, 512],
+      [3, 5, 6, 11, 3, 7],
+      [300, 4, 50, 30, 8, 64],
+    ] as const) {
+      for (let trial = 0; trial < 5; trial++) {
+        const cache = random.bytes(pages * slots * bytes);
+        const update = random.bytes(rows * tokens * bytes);
+        const far = [-1, -(2 ** 31), pages, 2 ** 31 - 1];
+        const page = () => (random.integer(0, 9) === 0 ? random.pick(far) : random.integer(0, pages - 1));
+        const table = Int32Array.from({ length: rows * columns }, page);
+        const place = () => random.pick([...far, -3, random.integer(0, columns * slots), random.integer(0, slots)]);
+        const position = Int32Array.from({ length: rows }, place);
+        const expected = cache.slice();
+        for (let token = 0; token < rows * tokens; token++) {
+          const row = Math.floor(token / tokens);
+          const n = position[row]! + (token % tokens);
+          const to = n < 0 || n >= columns * slots ? -1 : table[row * columns + Math.floor(n / slots)]!;
+          if (to < 0 || to >= pages) continue;
+          expected.set(update.subarray(token * bytes, (token + 1) * bytes), (to * slots + (n % slots)) * bytes);
+        }
+        const refs = [arena.put(cache), arena.put(update), arena.put(table), arena.put(position)] as const;
+        const out = arena.bytes(cache.length);
+        const numbers = [pages, slots, rows, tokens, columns, bytes];
+        await arena.run(['update_pages', [...refs, out], numbers]);
+        expect(Buffer.compare(arena.u8(out, cache.length), expected), `${numbers}`).toBe(0);
+        expect(Buffer.compare(arena.u8(refs[0], cache.length), cache), `${numbers}: the cache`).toBe(0);
+        await arena.run(['update_pages', [...refs, refs[0]], numbers]);
+        expect(Buffer.compare(arena.u8(refs[0], cache.length), expected), `${numbers}, in place`).toBe(0);
+        arena.expectCanariesIntact();
+        arena.reset();
+      }
+    }
+  });
+
   it('strided_copy permutes, slices and spreads axes', async () => {
     const random = new Random(5);
     for (const bytes of [1, 2, 4]) {

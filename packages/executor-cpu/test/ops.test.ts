@@ -252,6 +252,36 @@ describe('attention', () => {
   });
 });
 
+test.each(['f32', 'bf16', 'f8e4m3fn'] as const)('pages of %s: new tokens, and attention to all', async (dtype) => {
+  const random = randomSource(13);
+  for (const { b, t, slots, window, columns } of [
+    { b: 3, t: 1, slots: 16, window: 0, columns: 4 },
+    { b: 2, t: 30, slots: 32, window: 25, columns: 4 },
+    { b: 2, t: 3, slots: 5, window: 0, columns: 4 },
+    { b: 2, t: 3, slots: 16, window: 0, columns: 0 },
+  ]) {
+    const graph = new GraphCase();
+    const { g } = graph;
+    // Some pages are shared, and some are not there.
+    const table = Int32Array.from({ length: b * columns }, () => Math.floor(14 * random()) - 2);
+    const pages = graph.input('pages', { type: { dtype: 'i32', shape: [b, columns] }, data: table });
+    const position = graph.input('position', randomTensor(random, 'i32', [b], 3 * slots));
+    const updated = (name: string, of: DType, depth: number) => {
+      const cache = graph.input(name, randomTensor(random, of, [10, slots, 2, depth]));
+      const tokens = graph.input(`${name}_tokens`, randomTensor(random, of, [b, t, 2, depth]));
+      const y = g.op('paged_update', [cache, tokens, pages, position]);
+      g.output(`${name}_y`, y);
+      return y;
+    };
+    const q = graph.input('q', randomTensor(random, dtype === 'f32' ? 'f32' : 'bf16', [b, t, 6, 24]));
+    const caches = ['k', 'v'].map((name) => updated(name, dtype, 24));
+    const scales = ['ks', 'vs'].map((name) => (dtype === 'f8e4m3fn' ? updated(name, 'f8e8m0fnu', 1) : undefined));
+    const attributes = { scale: 0.25, window, probs: dtype === 'f32' ? 'f32' : 'bf16' };
+    g.output('y', g.op('attention', [q, ...caches, position, ...scales, undefined, pages], attributes));
+    await expectSameBits(graph, ['paged_update', 'attention']);
+  }
+});
+
 describe('packed sequences', () => {
   test.each(['f32', 'bf16'] as const)('attention of %s, positions by token', async (dtype) => {
     const random = randomSource(12);

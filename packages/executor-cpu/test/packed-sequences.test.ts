@@ -66,7 +66,7 @@ async function run(arena: Arena, { t, q, k, v, dy, firstKey }: Row, { dtype, gro
   const code = formatCode[dtype];
   const numbers = [0, code, code, 1, t, t, group * kvHeads, kvHeads, d, window, 0.35];
   await arena.run(
-    ['attention', [...inputs, y, first], numbers],
+    ['attention', [...inputs, y, first, undefined], [...numbers, 0, 0]],
     ['attention_grad', [...inputs, place(dy), dq, dk, dv, first], numbers],
   );
   arena.expectCanariesIntact();

@@ -86,7 +86,7 @@ export { OpRegistry } from './registry.ts';
 export { type ParseOptions, parseModule } from './text/parse.ts';
 export { printFunction, printModule } from './text/print.ts';
 export { legalizeFunction } from './transform/legalize.ts';
-export { planMemory } from './transform/plan-memory.ts';
+export { planMemory, writesInPlace } from './transform/plan-memory.ts';
 export { FunctionRewriter, type NodeOrigin } from './transform/rewrite.ts';
 export type { Support, Supports } from './transform/support.ts';
 export {

@@ -1,4 +1,4 @@
-import type { Attributes, DType, HostTensor } from '@quaver/ir';
+import { type Attributes, coreOps, type DType, GraphBuilder, type HostTensor } from '@quaver/ir';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { along, bitsOf, floats, numbersOf, randomNumbers, runOne, runOp, stored } from './op-runner.ts';
@@ -204,6 +204,90 @@ test('a first key before the cache hides nothing, one past the query leaves it i
     [0, 0, 1, 1].flatMap((head) => v.slice((t * KEY_HEADS + head) * DEPTH, (t * KEY_HEADS + head + 1) * DEPTH)),
   );
   expect(numbersOf(own)).toEqual(expected);
+});
+
+/** [B,S,...] cut into pages of `slots` tokens that go where `table` says, row by row; no page is in it twice. */
+function inPages(source: HostTensor, slots: number, table: readonly number[], pages: number, seed: number): HostTensor {
+  const { dtype, shape } = source.type;
+  const [batch, tokens, ...rest] = shape as readonly [number, number, ...number[]];
+  const columns = table.length / batch;
+  const whole = cacheOf(source, tokens, columns * slots, seed).data;
+  const page = slots * rest.reduce((product, dim) => product * dim, 1);
+  const junk = randomNumbers(pages * page, seed).map((x) => 2 + x);
+  const { data } = floats(dtype, [pages * page], junk);
+  for (const [i, at] of table.entries()) data.set(whole.subarray(i * page, (i + 1) * page), at * page);
+  return { type: { dtype, shape: [pages, slots, ...rest] }, data };
+}
+
+describe.each(variants)('a %s cache in pages, %j', (dtype, attributes) => {
+  test('gives the bits that it gives in one piece, whatever the order of its pages', () => {
+    const sizes = fc.record({
+      batch: fc.integer({ min: 1, max: 3 }),
+      tokens: fc.integer({ min: 1, max: 12 }),
+      spare: fc.integer({ min: 0, max: 9 }),
+      slots: fc.integer({ min: 1, max: 7 }),
+      chunk: fc.integer({ min: 1, max: 12 }),
+      packed: fc.boolean(),
+      seed: fc.integer(),
+    });
+    const setting = sizes.chain((size) => {
+      const length = size.batch * Math.ceil((size.tokens + size.spare) / size.slots);
+      const all = Array.from({ length: length + 2 }, (_, i) => i);
+      const table = fc.shuffledSubarray(all, { minLength: length, maxLength: length });
+      return fc.record({ size: fc.constant(size), table });
+    });
+    fc.assert(
+      fc.property(setting, ({ size, table }) => {
+        const { batch, tokens, slots, seed } = size;
+        const columns = table.length / batch;
+        const s = sequence(dtype, batch, tokens, seed);
+        const from = Math.max(0, tokens - size.chunk);
+        const firstKeys = Array.from({ length: batch * (tokens - from) }, (_, i) => (i * 7) % 5);
+        const attendTo = (cache: (x: HostTensor, salt: number) => HostTensor, pages: HostTensor | undefined) =>
+          runOne(
+            'attention',
+            [
+              along(s.q, 1, from, tokens),
+              ...[cache(s.k, 1), cache(s.v, 2), stored('i32', [batch], Array(batch).fill(from))],
+              ...[s.kScale && cache(s.kScale, 3), s.vScale && cache(s.vScale, 4)],
+              size.packed ? stored('i32', [batch, tokens - from], firstKeys) : undefined,
+              pages,
+            ],
+            attributes,
+          );
+        const inOnePiece = attendTo((x, salt) => cacheOf(x, tokens, columns * slots, seed + salt), undefined);
+        const paged = attendTo(
+          (x, salt) => inPages(x, slots, table, table.length + 2, seed - salt),
+          stored('i32', [batch, columns], table),
+        );
+        expect(bitsOf(paged)).toBe(bitsOf(inOnePiece));
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
+
+test('a page that does not exist is keys and values of zero', () => {
+  const s = sequence('f32', 1, 4, 3);
+  const pagesOf = (x: HostTensor) => ({ ...x, type: { ...x.type, shape: [2, 2, KEY_HEADS, DEPTH] } });
+  const zeroed = (x: HostTensor) => ({ ...x, data: x.data.slice().fill(0, x.data.length / 2) });
+  const attributes = { scale: 1, probs: 'f32' };
+  const position = stored('i32', [1], [0]);
+  const expected = runOne('attention', [s.q, zeroed(s.k), zeroed(s.v), position], attributes);
+  for (const page of [-1, 2, 2 ** 31 - 1, -(2 ** 31)]) {
+    const table = stored('i32', [1, 2], [0, page]);
+    const operands = [s.q, pagesOf(s.k), pagesOf(s.v), position, undefined, undefined, undefined, table];
+    expect(bitsOf(runOne('attention', operands, attributes))).toBe(bitsOf(expected));
+  }
+});
+
+test('pages have no gradient', () => {
+  const g = new GraphBuilder('main');
+  const [q, k] = [g.input('q', 'f32', ['B', 'T', 2, 4]), g.input('k', 'f32', ['P', 16, 2, 4])];
+  const [position, pages] = [g.input('position', 'i32', ['B']), g.input('pages', 'i32', ['B', 'N'])];
+  g.op('attention', [q, k, k, position, undefined, undefined, undefined, pages], { scale: 1, probs: 'f32' });
+  const { gradient } = coreOps.latest('core', 'attention');
+  expect(() => gradient(g, g.nodes[0]!, [q])).toThrow(expect.objectContaining({ code: 'op-type' }));
 });
 
 test('a batch or a chunk of nothing gives nothing', () => {

@@ -167,6 +167,24 @@ const generators: Readonly<Record<string, (s: Source) => Draw>> = {
       attributes: { axis },
     };
   },
+  paged_update(s) {
+    const [slots, ...rest] = s.dims(1, 3);
+    const [pages, rows, tokens, columns] = [s.int(0, 4), s.int(0, 3), s.int(0, 5), s.int(0, 3)];
+    const dtype = s.anyDType();
+    return {
+      operands: [
+        s.tensor(dtype, [pages, slots!, ...rest]),
+        s.tensor(dtype, [rows, tokens, ...rest]),
+        s.indices([rows, columns], 7),
+        s.tensor('i32', [rows]),
+      ],
+      attributes: {},
+    };
+  },
+  paged_gather(s) {
+    const cache = s.tensor(s.anyDType(), s.dims(2, 4));
+    return { operands: [cache, s.indices([s.int(0, 3), s.int(0, 3)], 6)], attributes: {} };
+  },
   amax(s) {
     const shape = s.dims(0, 3);
     return { operands: [s.tensor(s.pick('f32', 'bf16'), shape)], attributes: { block: scales(s, shape).block } };
@@ -252,18 +270,25 @@ const generators: Readonly<Record<string, (s: Source) => Draw>> = {
       s.int(0, 5),
     ];
     const dtype = s.pick<DType>('f32', 'bf16', 'f8e4m3fn', 'f8e5m2');
-    const cache = () => s.tensor(dtype, [b, keys, heads, d]);
-    const scale = () =>
-      dtype.startsWith('f8') ? s.tensor(s.pick('f32', 'f8e8m0fnu'), [b, keys, heads, 1]) : undefined;
+    const pages = s.pick(undefined, s.indices([b, s.int(0, 3)], 6));
+    const cached = [pages ? 5 : b, keys, heads];
+    const cache = () => s.tensor(dtype, [...cached, d]);
+    const scale = () => (dtype.startsWith('f8') ? s.tensor(s.pick('f32', 'f8e8m0fnu'), [...cached, 1]) : undefined);
     const q = s.tensor(dtype === 'f32' ? 'f32' : 'bf16', [b, t, heads * group, d]);
     return {
-      operands: [q, cache(), cache(), s.indices([b], 6), scale(), scale(), s.pick(undefined, s.indices([b, t], 9))],
+      operands: [
+        ...[q, cache(), cache(), s.indices([b], 6), scale(), scale()],
+        s.pick(undefined, s.indices([b, t], 9)),
+        pages,
+      ],
       attributes: { scale: 0.4, window: s.int(0, 3), probs: dtype === 'f32' ? 'f32' : s.pick('bf16', 'f8e4m3fn') },
     };
   },
   attention_grad(s) {
-    const { operands, attributes } = generators.attention!(s);
-    const [q, k, v, position, ...optional] = operands;
+    let draw = generators.attention!(s);
+    while (draw.operands[7]) draw = generators.attention!(s);
+    const { operands, attributes } = draw;
+    const [q, k, v, position, ...optional] = operands.slice(0, 7);
     return { operands: [q, k, v, position, s.tensor('f32', q!.type.shape as Dims), ...optional], attributes };
   },
   rms_norm_grad(s) {

@@ -79,6 +79,17 @@ const batchedOps: readonly Batched[] = [
     operands: (b, s) => [f32([b, 6, 3], s), f32([b, 2, 3], s + 1), positions(b, s)],
     shared: [],
   },
+  {
+    op: 'attention',
+    attributes: { scale: 0.35, probs: 'f32' },
+    operands: (b, s) => [
+      f32([b, 2, 4, 8], s),
+      ...[1, 2].map((seed) => f32([9, 4, 2, 8], seed)),
+      ...[positions(b, s), undefined, undefined, undefined],
+      stored('i32', [b, 3], positions(3 * b, s + 1).data),
+    ],
+    shared: [1, 2],
+  },
 ];
 
 describe('a row has the same bits alone as in any batch', () => {

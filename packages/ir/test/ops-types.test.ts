@@ -46,6 +46,9 @@ const accepted: readonly Case[] = [
   ['gather', ['f32[B,T,100]', 'i32[B,T]'], { axis: 2, batch_dims: 2 }, 'f32[B,T]'],
   ['gather', ['f32[B,T,8]', 'i32[B]'], { axis: 1, batch_dims: 1 }, 'f32[B,8]'],
   ['dynamic_update_slice', ['bf16[B,S,4,8]', 'bf16[B,T,4,8]', 'i32[B]'], { axis: 1 }, 'bf16[B,S,4,8]'],
+  ['paged_update', ['bf16[P,16,4,8]', 'bf16[B,T,4,8]', 'i32[B,N]', 'i32[B]'], {}, 'bf16[P,16,4,8]'],
+  ['paged_gather', ['f8e4m3fn[P,16,4,8]', 'i32[B,N]'], {}, 'f8e4m3fn[B,16*N,4,8]'],
+  ['paged_gather', ['u8[P,S]', 'i32[B,3]'], {}, 'u8[B,3*S]'],
   ['amax', ['bf16[B,T,300]'], { block: [1, 1, 128] }, 'f32[B,T,3]'],
   ['amax', ['f32[B,T,300]'], { block: [0, 128, 0] }, 'f32[1,ceildiv(T,128),1]'],
   ['compute_scale', ['f32[B,3]'], { max: 448, rounding: 'pow2_up', to: 'f8e8m0fnu' }, 'f8e8m0fnu[B,3]'],
@@ -115,6 +118,27 @@ const accepted: readonly Case[] = [
     'f32[B,T,4,8]',
   ],
   [
+    'attention',
+    ['f32[B,T,4,8]', 'f32[P,16,2,8]', 'f32[P,16,2,8]', 'i32[B]', undefined, undefined, undefined, 'i32[B,N]'],
+    { scale: 1, probs: 'f32' },
+    'f32[B,T,4,8]',
+  ],
+  [
+    'attention',
+    [
+      'bf16[B,T,4,8]',
+      'f8e4m3fn[P,16,2,8]',
+      'f8e4m3fn[P,16,2,8]',
+      'i32[B]',
+      'f8e8m0fnu[P,16,2,1]',
+      'f8e8m0fnu[P,16,2,1]',
+      'i32[B,T]',
+      'i32[B,N]',
+    ],
+    { scale: 1, probs: 'bf16' },
+    'f32[B,T,4,8]',
+  ],
+  [
     'attention_grad',
     [
       'bf16[B,T,4,8]',
@@ -162,7 +186,7 @@ describe('type rules', () => {
   });
 
   test.each(accepted)('%s(%j) %j: binding symbols before or after makes no difference', (op, operands, attributes) => {
-    const symbols = { B: 3, T: 260, S: 9 };
+    const symbols = { B: 3, T: 260, S: 9, P: 5, N: 2 };
     const bindDims = (value: Attributes[string]) =>
       Array.isArray(value) ? bindType({ dtype: 'u8', shape: value }, symbols).shape : value;
     const definition = coreOps.latest('core', op);
@@ -257,6 +281,15 @@ const rejected: readonly Rejected[] = [
   ['other axes', 'dynamic_update_slice', ['f32[3,4]', 'f32[2,4]', 'i32[3]'], { axis: 1 }],
   ['starts', 'dynamic_update_slice', ['f32[3,4]', 'f32[3,2]', 'i32[1]'], { axis: 1 }],
   ['start rank', 'dynamic_update_slice', ['f32[3,4]', 'f32[3,2]', 'i32[]'], { axis: 1 }],
+  ['no slots', 'paged_update', ['f32[9]', 'f32[3,4]', 'i32[3,2]', 'i32[3]'], {}],
+  ['dtype', 'paged_update', ['f32[9,4,2]', 'bf16[3,5,2]', 'i32[3,2]', 'i32[3]'], {}],
+  ['other axes', 'paged_update', ['f32[9,4,2]', 'f32[3,5,1]', 'i32[3,2]', 'i32[3]'], {}],
+  ['rank', 'paged_update', ['f32[9,4,2]', 'f32[3,5]', 'i32[3,2]', 'i32[3]'], {}],
+  ['rows of pages', 'paged_update', ['f32[9,4,2]', 'f32[3,5,2]', 'i32[9,2]', 'i32[3]'], {}],
+  ['page rank', 'paged_update', ['f32[9,4,2]', 'f32[3,5,2]', 'i32[3]', 'i32[3]'], {}],
+  ['positions', 'paged_update', ['f32[9,4,2]', 'f32[3,5,2]', 'i32[3,2]', 'i32[9]'], {}],
+  ['no slots', 'paged_gather', ['f32[9]', 'i32[3,2]'], {}],
+  ['page dtype', 'paged_gather', ['f32[9,4]', 'f32[3,2]'], {}],
   ['dtype', 'amax', ['f8e4m3fn[3]'], { block: [1] }],
   ['block rank', 'amax', ['f32[3,4]'], { block: [128] }],
   ['negative block', 'amax', ['f32[3,4]'], { block: [1, -1] }],
@@ -352,6 +385,18 @@ const rejected: readonly Rejected[] = [
     'scale shape',
     'attention',
     ['bf16[B,T,4,8]', 'f8e5m2[B,S,2,8]', 'f8e5m2[B,S,2,8]', 'i32[B]', 'f32[B,S,1,1]'],
+    attend,
+  ],
+  [
+    'rows of pages',
+    'attention',
+    ['bf16[B,T,4,8]', 'bf16[P,S,2,8]', 'bf16[P,S,2,8]', 'i32[B]', undefined, undefined, undefined, 'i32[P,N]'],
+    attend,
+  ],
+  [
+    'scale without pages',
+    'attention',
+    ['bf16[B,T,4,8]', 'f8e5m2[P,S,2,8]', 'f8e5m2[P,S,2,8]', 'i32[B]', 'f32[B,S,2,1]', undefined, undefined, 'i32[B,N]'],
     attend,
   ],
   ['window', 'attention', ['bf16[B,T,4,8]', 'bf16[B,S,2,8]', 'bf16[B,S,2,8]', 'i32[B]'], { ...attend, window: -1 }],

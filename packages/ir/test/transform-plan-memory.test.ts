@@ -155,6 +155,21 @@ describe('planMemory', () => {
     expect(Object.keys(build(true).plan!.slotOf)).toEqual(['dynamic_update_slice', 'dynamic_update_slice_1']);
   });
 
+  it('writes pages in place', () => {
+    const paged = { name: 'pages', type: { dtype: 'f32', shape: ['P', 16, 4] } } as const;
+    const build = (readsOld: boolean) => {
+      const g = new GraphBuilder('main');
+      const inputs = [g.input('token', 'f32', ['B', 1, 4]), g.input('table', 'i32', ['B', 'N'])];
+      const old = g.state(paged);
+      const updated = g.op('paged_update', [old, ...inputs, g.input('position', 'i32', ['B'])]);
+      g.update(paged, updated);
+      g.output('sum', g.op('add', [updated, readsOld ? old : updated]));
+      return planMemory(g.finish()).plan;
+    };
+    expect(build(false)).toEqual({ slots: [], slotOf: {} });
+    expect(build(true)).toEqual({ slots: ['256*P'], slotOf: { paged_update: 0 } });
+  });
+
   it('keeps the slot of an update that is not written in place until the end', () => {
     const g = new GraphBuilder('main');
     const old = g.state(state);

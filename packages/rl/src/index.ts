@@ -23,7 +23,7 @@ export { type DiagnoseOptions, type Diagnosis, diagnose, type NodeDifference } f
 export { entropy } from './entropy.ts';
 export { type KlEstimator, klTerm } from './kl.ts';
 export type { LearningNumbers, MismatchNumbers, RlRecord, RolloutNumbers } from './loop/records.ts';
-export type { RlEvent, RlRunResult } from './loop/rl-loop.ts';
+export type { RlEvent, RlRunResult } from './loop/run-events.ts';
 export { MismatchAccumulator, type MismatchMetrics } from './mismatch/metrics.ts';
 export { type Clip, clippedSurrogate } from './objective/clipped-surrogate.ts';
 export { type Penalties, policyObjective } from './objective/policy-objective.ts';
@@ -40,4 +40,4 @@ export type {
   RlTask,
   Verdict,
 } from './tasks/environment.ts';
-export { parseExpression } from './tasks/expression.ts';
+export { type Expression, type Fraction, parseExpression } from './tasks/expression.ts';

@@ -53,9 +53,10 @@ class CanonicalAttention {
   void score() {
     float* queries = scratch_ + plan_.queries();
     const bool moderate = decode_queries(x_, unit_, queries, plan_.d_padded) && is_moderate(x_.scale);
-    const CacheView keys = cache_view(x_, unit_, x_.k, x_.k_scales);
+    const UnitCache keys(x_, unit_, x_.k, x_.k_scales, kDotWidth, scratch_ + plan_.staging());
     for (uint32_t key = from_; key < keys_.to; key += kDotWidth) {
-      decode_keys(keys, key, min(kDotWidth, keys_.to - key), moderate, x_.scale, tile(), factors());
+      const uint32_t count = min(kDotWidth, keys_.to - key);
+      decode_keys(keys.tile(key, count), count, moderate, x_.scale, tile(), factors());
       for (uint32_t d = 0; d < x_.d; d += kPromote) {
         const bool is_last = x_.d - d <= kPromote;
         dot_columns(is_fused(),
@@ -101,8 +102,8 @@ class CanonicalAttention {
   void weigh(uint32_t first, uint32_t count, bool begun, bool ends) {
     // Rows of one token see the same keys: all that are taken here.
     const bool rows_differ = unit_.steps > 1;
-    const CacheView values = cache_view(x_, unit_, x_.v, x_.v_scales);
-    const ValueTile decoded = decode_values(values, first, count, rows_differ, tile(), factors());
+    const UnitCache values(x_, unit_, x_.v, x_.v_scales, kPrefetchedValues, scratch_ + plan_.staging());
+    const ValueTile decoded = decode_values(values.tile(first, count), count, rows_differ, tile(), factors());
     const uint32_t rows = unit_.rows(), columns = padded_d(x_.cache, x_.d), stride = plan_.d_padded;
     if (decoded.late)
       for (uint32_t row = 0; row < rows; row++) scale_probabilities(scores(row, first), count);
@@ -142,7 +143,7 @@ uint32_t attention_units(const Attention& x) { return AttentionPlan(x).units(x);
 
 size_t attention_scratch_bytes(const Attention& x) {
   const AttentionPlan plan(x);
-  return (x.reduction == Reduction::fast ? fast_attention_floats(plan) : plan.total()) * sizeof(float);
+  return (x.reduction == Reduction::fast ? fast_attention_floats(x, plan) : plan.total(x)) * sizeof(float);
 }
 
 void attention(const Attention& x, uint32_t unit0, uint32_t unit1, void* scratch) {

@@ -21,7 +21,8 @@ class FastAttention {
         tile_(sums_ + size_t{plan.max_rows()} * plan.d_padded),
         scores_(tile_ + size_t{kPromote} * plan.d_padded),
         largest_(scores_ + size_t{plan.max_rows()} * kPromote),
-        totals_(largest_ + plan.max_rows()) {}
+        totals_(largest_ + plan.max_rows()),
+        staging_(totals_ + plan.max_rows()) {}
 
   void run() {
     const uint32_t rows = unit_.rows();
@@ -46,12 +47,14 @@ class FastAttention {
   const AttentionPlan& plan_;
   const AttentionUnit unit_;
   const UnitKeys keys_;
-  float *const factors_, *const queries_, *const sums_, *const tile_, *const scores_, *const largest_, *const totals_;
+  float *const factors_, *const queries_, *const sums_, *const tile_, *const scores_, *const largest_, *const totals_,
+      *const staging_;
 
   void score(uint32_t first, uint32_t count, bool moderate) {
-    const CacheView keys = cache_view(x_, unit_, x_.k, x_.k_scales);
+    const UnitCache keys(x_, unit_, x_.k, x_.k_scales, kDotWidth, staging_);
     for (uint32_t i = 0; i < count; i += kDotWidth) {
-      decode_keys(keys, first + i, min(kDotWidth, count - i), moderate, x_.scale, tile_, factors_);
+      const uint32_t width = min(kDotWidth, count - i);
+      decode_keys(keys.tile(first + i, width), width, moderate, x_.scale, tile_, factors_);
       dot_columns(true,
                   {queries_, plan_.d_padded, tile_, kDotWidth, x_.d, scores_ + i, kPromote, false, factors_, nullptr},
                   unit_.rows(), kDotWidth);
@@ -84,9 +87,9 @@ class FastAttention {
   }
 
   void weigh(uint32_t first, uint32_t count) {
-    const CacheView values = cache_view(x_, unit_, x_.v, x_.v_scales);
+    const UnitCache values(x_, unit_, x_.v, x_.v_scales, kPrefetchedValues, staging_);
     const uint32_t tile_stride = padded_d(x_.cache, x_.d), rows = unit_.rows();
-    if (decode_values(values, first, count, false, tile_, factors_).late)
+    if (decode_values(values.tile(first, count), count, false, tile_, factors_).late)
       for (uint32_t row = 0; row < rows; row++)
         for (uint32_t i = 0; i < kPromote; i += kLanes)
           store(scores_ + row * kPromote + i, load<f32v>(scores_ + row * kPromote + i) * load<f32v>(factors_ + i));
@@ -97,8 +100,9 @@ class FastAttention {
 
 }  // namespace
 
-size_t fast_attention_floats(const AttentionPlan& plan) {
-  return kPromote + size_t{plan.max_rows()} * (2 * plan.d_padded + kPromote + 2) + size_t{kPromote} * plan.d_padded;
+size_t fast_attention_floats(const Attention& x, const AttentionPlan& plan) {
+  return kPromote + size_t{plan.max_rows()} * (2 * plan.d_padded + kPromote + 2) + size_t{kPromote} * plan.d_padded +
+         staging_floats(x);
 }
 
 void fast_attention(const Attention& x, const AttentionPlan& plan, const AttentionUnit& unit, float* scratch) {

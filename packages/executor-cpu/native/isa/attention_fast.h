@@ -4,7 +4,7 @@
 
 namespace quaver::QUAVER_ISA {
 
-size_t fast_attention_floats(const AttentionPlan& plan);
+size_t fast_attention_floats(const Attention& x, const AttentionPlan& plan);
 void fast_attention(const Attention& x, const AttentionPlan& plan, const AttentionUnit& unit, float* scratch);
 
 }  // namespace quaver::QUAVER_ISA

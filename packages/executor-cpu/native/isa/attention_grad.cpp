@@ -58,8 +58,11 @@ class AttentionGradient {
 
   void run() {
     const AttentionUnit all = tokens_of(0, 1);
-    decode(cache_view(f_, all, f_.k, f_.k_scales), at(plan_.key_tiles()), at(plan_.key_rows()));
-    decode(cache_view(f_, all, f_.v, f_.v_scales), at(plan_.value_tiles()), nullptr);
+    const auto whole = [&](const void* cache, const uint8_t* scales) {
+      return UnitCache(f_, all, cache, scales, 0, nullptr).tile(0, f_.s);
+    };
+    decode(whole(f_.k, f_.k_scales), at(plan_.key_tiles()), at(plan_.key_rows()));
+    decode(whole(f_.v, f_.v_scales), at(plan_.value_tiles()), nullptr);
     __builtin_memset(at(plan_.dk()), 0, static_cast<size_t>(2 * plan_.per_key() * sizeof(float)));
     const uint32_t rows = f_.t * group_;
     for (uint32_t row = 0; row < rows; row += kGradRows) visit(row, min(kGradRows, rows - row));

@@ -1,6 +1,6 @@
 // How attention is cut into units, and where a unit keeps what in scratch.
 #pragma once
-#include "attention_tiles.h"
+#include "attention_cache.h"
 
 namespace quaver::QUAVER_ISA {
 
@@ -26,14 +26,6 @@ QUAVER_INLINE Visible visible_keys(const Attention& x, int64_t position, int64_t
   const uint32_t from = clamped(first < position ? first : position);
   return {x.window > 0 ? max(from, clamped(position - x.window + 1)) : from, clamped(position + 1)};
 }
-
-/** A unit: `heads` query heads that share a KV head, `steps` tokens. Query row = token · heads + head. */
-struct AttentionUnit {
-  uint32_t batch, kv_head, first_head, heads, first_step, steps;
-  /** Position of the first query of the batch, read once: whoever shares the memory cannot move a unit under way. */
-  int32_t start;
-  QUAVER_INLINE uint32_t rows() const { return heads * steps; }
-};
 
 /** What the tokens of a unit see, and [from, to) around all of it. Read once, like `start`. */
 struct UnitKeys {
@@ -99,19 +91,9 @@ struct AttentionPlan {
   QUAVER_INLINE size_t part() const { return sums() + size_t{max_rows()} * d_padded; }
   QUAVER_INLINE size_t tile() const { return part() + size_t{max_rows()} * d_padded; }
   QUAVER_INLINE size_t scores() const { return tile() + size_t{max(value_keys, kDotWidth)} * d_padded; }
-  QUAVER_INLINE size_t total() const { return scores() + size_t{max_rows()} * keys_padded; }
+  QUAVER_INLINE size_t staging() const { return scores() + size_t{max_rows()} * keys_padded; }
+  QUAVER_INLINE size_t total(const Attention& x) const { return staging() + staging_floats(x); }
 };
-
-QUAVER_INLINE CacheView cache_view(const Attention& x, const AttentionUnit& unit, const void* cache,
-                                   const uint8_t* scales) {
-  const size_t row = size_t{unit.batch} * x.s * x.kv_heads + unit.kv_head, row_bytes = x.d * bytes_of(x.cache);
-  return {x.cache,
-          static_cast<const uint8_t*>(cache) + row * row_bytes,
-          x.kv_heads * row_bytes,
-          scales ? scales + row : nullptr,
-          x.kv_heads,
-          x.d};
-}
 
 QUAVER_INLINE size_t query_element(const Attention& x, const AttentionUnit& unit, uint32_t row) {
   const size_t token = size_t{unit.batch} * x.t + unit.first_step + row / unit.heads;

@@ -14,16 +14,18 @@
 
 namespace quaver::QUAVER_ISA {
 
-/** The keys or the values of one sequence and KV head. */
+/** Keys or values of one sequence and KV head. */
 struct CacheView {
   Format format;
-  /** Row of key 0, and bytes from key to key. */
+  /** Row of the first key, and bytes from key to key. */
   const uint8_t* rows;
   size_t row_stride;
-  /** E8M0 scale of key 0, and distance from key to key; null but for FP8. */
+  /** E8M0 scale of the first key, and distance from key to key; null but for FP8. */
   const uint8_t* scales;
   size_t scale_stride;
   uint32_t d;
+  /** Bytes from a row to the one that is asked for while it is decoded. */
+  ptrdiff_t ahead;
 };
 
 /** Numbers in 32 bits: so many vectors come out of a vector of words. */
@@ -110,11 +112,11 @@ constexpr uint8_t kLeastLateScale = 127 - 56 + 9, kGreatestLateScale = 127 + 7;
 /** Magnitude below which queries, and the score factor and its reciprocal, allow late scales. */
 constexpr float kModerate = 0x1p64f;
 
-/** factors[i] = scale of key first + i times `factor`, for `count` keys (and some after them, whatever is there); false
+/** factors[i] = scale of key i times `factor`, for `count` keys (and some after them, whatever is there); false
  * when one of the scales cannot be late. */
-QUAVER_INLINE bool late_factors(const CacheView& cache, uint32_t first, uint32_t count, float factor, float* factors) {
+QUAVER_INLINE bool late_factors(const CacheView& cache, uint32_t count, float factor, float* factors) {
   uint8_t codes[kPromote];
-  const uint8_t* scale = cache.scales + size_t{first} * cache.scale_stride;
+  const uint8_t* scale = cache.scales;
   for (uint32_t i = 0; i < count; i++, scale += cache.scale_stride) codes[i] = *scale;
   for (uint32_t i = count; i < round_up(count, kLanes); i++) codes[i] = kLeastLateScale;
   i32v outside = {};
@@ -139,10 +141,13 @@ QUAVER_INLINE void decode_any_f8_row(const CacheView& cache, uint32_t key, Store
 
 // Keys.
 
-/** `count` keys into the first lanes of tile[d][kDotWidth]; the other lanes become 0. */
+/** `count` keys from `first` on into the first lanes of tile[d][kDotWidth]; the other lanes become 0. */
 template <Format F>
-QUAVER_INLINE void transpose_keys(const uint8_t* rows, size_t row_stride, uint32_t count, uint32_t d, float* tile,
+QUAVER_INLINE void transpose_keys(const CacheView& cache, uint32_t first, uint32_t count, float* tile,
                                   NotFinite<F>& not_finite) {
+  const size_t row_stride = cache.row_stride;
+  const uint8_t* rows = cache.rows + first * row_stride;
+  const uint32_t d = cache.d;
   constexpr uint32_t words = per_word(F), chunk = words * kLanes;
   const auto part = [&](uint32_t d0, auto load_row) __attribute__((always_inline)) {
     f32v lanes[kLanes];
@@ -166,7 +171,7 @@ QUAVER_INLINE void transpose_keys(const uint8_t* rows, size_t row_stride, uint32
     const uint8_t* from = rows + d0 * bytes_of(F);
     if (count == kLanes && d - d0 >= chunk)
       part(d0, [&](uint32_t i) __attribute__((always_inline)) {
-        __builtin_prefetch(from + (i + kDotWidth) * row_stride);
+        __builtin_prefetch(from + i * row_stride + cache.ahead);
         return load<i32v>(from + i * row_stride);
       });
     else
@@ -176,39 +181,34 @@ QUAVER_INLINE void transpose_keys(const uint8_t* rows, size_t row_stride, uint32
 }
 
 template <Format F>
-__attribute__((noinline)) bool decode_keys_as(const CacheView& cache, uint32_t first, uint32_t count, float* tile) {
+__attribute__((noinline)) bool decode_keys_as(const CacheView& cache, uint32_t count, float* tile) {
   NotFinite<F> not_finite;
   for (uint32_t i = 0; i < kDotWidth; i += kLanes)
-    transpose_keys<F>(cache.rows + size_t{first + min(i, count - 1)} * cache.row_stride, cache.row_stride,
-                      i < count ? min(kLanes, count - i) : 0, cache.d, tile + i, not_finite);
+    transpose_keys<F>(cache, min(i, count - 1), i < count ? min(kLanes, count - i) : 0, tile + i, not_finite);
   return F != Format::f8e4m3fn || !not_finite.any_seen();
 }
 
-/** Keys [first, first + count) into tile[padded d][kDotWidth], zeros after them, and what each score is multiplied by:
+/** The first `count` keys into tile[padded d][kDotWidth], zeros after them, and what each score is multiplied by:
  * `scale`, times the scale of the key where that is late. */
-QUAVER_INLINE void decode_keys(const CacheView& cache, uint32_t first, uint32_t count, bool moderate, float scale,
-                               float* tile, float factors[kDotWidth]) {
+QUAVER_INLINE void decode_keys(const CacheView& cache, uint32_t count, bool moderate, float scale, float* tile,
+                               float factors[kDotWidth]) {
   for (uint32_t i = 0; i < kDotWidth; i++) factors[i] = scale;
-  if (cache.format == Format::f32) return void(decode_keys_as<Format::f32>(cache, first, count, tile));
-  if (cache.format == Format::bf16) return void(decode_keys_as<Format::bf16>(cache, first, count, tile));
-  if (moderate && late_factors(cache, first, count, scale, factors) &&
-      decode_keys_as<Format::f8e4m3fn>(cache, first, count, tile))
+  if (cache.format == Format::f32) return void(decode_keys_as<Format::f32>(cache, count, tile));
+  if (cache.format == Format::bf16) return void(decode_keys_as<Format::bf16>(cache, count, tile));
+  if (moderate && late_factors(cache, count, scale, factors) && decode_keys_as<Format::f8e4m3fn>(cache, count, tile))
     return;
   for (uint32_t i = 0; i < kDotWidth; i++) factors[i] = scale;
   __builtin_memset(tile, 0, size_t{cache.d} * kDotWidth * sizeof(float));
   for (uint32_t i = 0; i < count; i++)
-    decode_any_f8_row(cache, first + i, [&](uint32_t d, float value) { tile[size_t{d} * kDotWidth + i] = value; });
+    decode_any_f8_row(cache, i, [&](uint32_t d, float value) { tile[size_t{d} * kDotWidth + i] = value; });
 }
 
 // Values.
 
-/** The processor does not expect the next keys of this head behind those of the other heads: they are asked for. */
-constexpr uint32_t kPrefetchedValues = 32;
-
 /** `check`: whether the result, that all values are finite, matters. FP8 is checked always, because `widen` takes no
  * NaN. */
 template <Format F, bool Check>
-__attribute__((noinline)) bool decode_values_as(const CacheView& cache, uint32_t first, uint32_t count, float* tile) {
+__attribute__((noinline)) bool decode_values_as(const CacheView& cache, uint32_t count, float* tile) {
   constexpr uint32_t words = per_word(F), chunk = words * kLanes;
   NotFinite<F> not_finite;
   const auto decode = [&](i32v codes) __attribute__((always_inline)) {
@@ -220,11 +220,11 @@ __attribute__((noinline)) bool decode_values_as(const CacheView& cache, uint32_t
     for (uint32_t j = 0; j < words; j++) store(tile + j * kLanes, values[j]);
     tile += chunk;
   };
-  const uint8_t* row = cache.rows + size_t{first} * cache.row_stride;
+  const uint8_t* row = cache.rows;
   const uint32_t row_bytes = cache.d * bytes_of(F), whole = row_bytes / sizeof(i32v) * sizeof(i32v);
   for (uint32_t i = 0; i < count; i++, row += cache.row_stride) {
     for (uint32_t at = 0; at < whole; at += sizeof(i32v)) {
-      __builtin_prefetch(row + at + kPrefetchedValues * cache.row_stride);
+      __builtin_prefetch(row + at + cache.ahead);
       decode(load<i32v>(row + at));
     }
     if (whole < row_bytes) decode(load_words(row + whole, row_bytes - whole));
@@ -239,22 +239,21 @@ struct ValueTile {
   bool late;
 };
 
-/** Values [first, first + count) into tile[count][padded d]. `check`: whether it matters that they are finite. */
-QUAVER_INLINE ValueTile decode_values(const CacheView& cache, uint32_t first, uint32_t count, bool check, float* tile,
+/** The first `count` values into tile[count][padded d]. `check`: whether it matters that they are finite. */
+QUAVER_INLINE ValueTile decode_values(const CacheView& cache, uint32_t count, bool check, float* tile,
                                       float factors[kPromote]) {
-  if (cache.format == Format::f32) return {decode_values_as<Format::f32, true>(cache, first, count, tile), false};
+  if (cache.format == Format::f32) return {decode_values_as<Format::f32, true>(cache, count, tile), false};
   if (cache.format == Format::bf16)
-    return {check ? decode_values_as<Format::bf16, true>(cache, first, count, tile)
-                  : decode_values_as<Format::bf16, false>(cache, first, count, tile),
+    return {check ? decode_values_as<Format::bf16, true>(cache, count, tile)
+                  : decode_values_as<Format::bf16, false>(cache, count, tile),
             false};
-  if (late_factors(cache, first, count, 1, factors) &&
-      decode_values_as<Format::f8e4m3fn, true>(cache, first, count, tile))
+  if (late_factors(cache, count, 1, factors) && decode_values_as<Format::f8e4m3fn, true>(cache, count, tile))
     return {true, true};
   const uint32_t stride = padded_d(cache.format, cache.d);
   __builtin_memset(tile, 0, size_t{count} * stride * sizeof(float));
   bool finite = true;
   for (uint32_t i = 0; i < count; i++)
-    decode_any_f8_row(cache, first + i, [&](uint32_t d, float value) {
+    decode_any_f8_row(cache, i, [&](uint32_t d, float value) {
       tile[i * stride + tile_position(cache.format, d)] = value;
       finite &= abs(value) < __builtin_inff();
     });

@@ -7,8 +7,8 @@ namespace {
 bool is_format(double number) { return number >= 0 && number < kFormats; }
 Format format(const Call& call, uint32_t i) { return static_cast<Format>(call.u32(i)); }
 
-// attention: 0 q, 1 k, 2 v, 3 k scales, 4 v scales, 5 start, 6 out, 7 first key | 0 reduction, 1 cache, 2 probs, 3 b, 4 t, 5 s,
-// 6 q heads, 7 kv heads, 8 d, 9 window, 10 scale.
+// attention: 0 q, 1 k, 2 v, 3 k scales, 4 v scales, 5 start, 6 out, 7 first key, 8 pages | 0 reduction, 1 cache, 2 probs,
+// 3 b, 4 t, 5 s, 6 q heads, 7 kv heads, 8 d, 9 window, 10 scale, and 0 without pages: 11 pages of the cache, 12 tokens of one.
 
 Attention attention_of(const Call& call, uint32_t first_key) {
   Attention x{};
@@ -33,6 +33,14 @@ Attention attention_of(const Call& call, uint32_t first_key) {
   return x;
 }
 
+Attention paged_attention_of(const Call& call) {
+  Attention x = attention_of(call, 7);
+  x.pages = call.at<const int32_t>(8);
+  x.page_count = call.u32(11);
+  x.page_tokens = call.u32(12);
+  return x;
+}
+
 /** What is wrong with the operands, and how much they have. */
 struct Sizes {
   const char* problem = nullptr;
@@ -47,7 +55,8 @@ Sizes sizes_of(const Call& call, const Attention& x) {
   const bool f8 = call.numbers[1] == double(Format::f8e4m3fn);
   if (f8 && (!x.k_scales || !x.v_scales)) sizes.problem = "an FP8 cache without scales";
   sizes.queries = product(x.b, x.t, x.q_heads, x.d);
-  sizes.keys = product(x.b, x.s, x.kv_heads);
+  if (x.pages && (x.page_tokens == 0 || x.s % x.page_tokens != 0)) sizes.problem = "keys that do not fill their pages";
+  sizes.keys = x.pages ? product(x.page_count, x.page_tokens, x.kv_heads) : product(x.b, x.s, x.kv_heads);
   // Positions within one tensor are counted in 32 bits in places; 2^31 elements are far beyond a cache.
   if (sizes.queries > INT32_MAX || product(sizes.keys, x.d) > INT32_MAX)
     sizes.problem = "an attention of more than 2^31 elements";
@@ -71,19 +80,20 @@ void describe_operands(const Attention& x, const Sizes& sizes, uint32_t first_ke
 
 const char* describe_attention(const Call& call, const Kernels& kernels, Work& work) {
   if (!names_formats(call)) return "an unknown format";
-  const Attention x = attention_of(call, 7);
+  const Attention x = paged_attention_of(call);
   const Sizes sizes = sizes_of(call, x);
   if (sizes.problem) return sizes.problem;
   work.units = kernels.attention_units(x);
   work.unit_cost = work.units == 0 ? 1 : double(sizes.queries) * x.s / work.units / 4;
   work.scratch_bytes = kernels.attention_scratch_bytes(x);
   describe_operands(x, sizes, 7, work);
+  if (x.pages) work.accesses[8] = reads_all(product(x.b, x.s / x.page_tokens, sizeof(int32_t)));
   work.accesses[6] = writes_all(product(sizes.queries, sizeof(float)));
   return nullptr;
 }
 
 void run_attention(const Call& call, const Kernels& kernels, uint32_t from, uint32_t to, void* scratch, Failure&) {
-  Attention x = attention_of(call, 7);
+  Attention x = paged_attention_of(call);
   x.out = call.at<float>(6);
   kernels.attention(x, from, to, scratch);
 }
@@ -123,6 +133,7 @@ void run_attention_grad(const Call& call, const Kernels& kernels, uint32_t from,
 
 const Op kAttentionGrad{"attention_grad", 11, 11, 1 << 3 | 1 << 4 | 1 << 10, 1 << 10, 0, describe_attention_grad,
                         run_attention_grad};
-const Op kAttention{"attention", 8, 11, 1 << 3 | 1 << 4 | 1 << 7, 1 << 10, 0, describe_attention, run_attention};
+const Op kAttention{"attention", 9, 13, 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8, 1 << 10, 0, describe_attention,
+                    run_attention};
 
 }  // namespace quaver

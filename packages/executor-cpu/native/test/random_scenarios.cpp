@@ -57,21 +57,27 @@ Scenario attention(Random& random) {
   Scenario s;
   const double cache = random.below(3), probs = cache == kF32 ? kF32 : random.from_to(1, 2);
   const bool canonical = !random.one_in(6);
-  const uint32_t b = random.from_to(1, 3), t = side(random, 70), keys = side(random, 300), kv_heads = random.from_to(1, 3);
+  const bool paged = random.one_in(2);
+  constexpr uint32_t kPageTokens[] = {1, 5, 16, 32, 64, 128};
+  const uint32_t page_tokens = paged ? kPageTokens[random.below(6)] : 0, page_count = paged ? random.from_to(1, 20) : 0;
+  const uint32_t wanted = side(random, 300), keys = paged ? (wanted + page_tokens - 1) / page_tokens * page_tokens : wanted;
+  const uint32_t b = random.from_to(1, 3), t = side(random, 70), kv_heads = random.from_to(1, 3);
   const uint32_t q_heads = kv_heads * random.from_to(1, 4), d = side(random, 80);
   const uint32_t window = random.one_in(2) ? 0 : random.from_to(1, keys);
   s.name = "attention " + std::to_string(t) + " queries, " + std::to_string(keys) + " keys of " + std::to_string(d) +
-           ", cache " + std::to_string(int(cache)) + ", probabilities " + std::to_string(int(probs));
+           ", cache " + std::to_string(int(cache)) + ", probabilities " + std::to_string(int(probs)) +
+           ", pages of " + std::to_string(page_tokens);
   const int q = s.add(cache == kF32 ? Content::f32 : Content::bf16), k = s.add(content_of(cache)), v = s.add(content_of(cache));
   const bool f8 = cache == kE4m3;
   const int k_scales = f8 ? s.add(Content::e8m0) : -1, v_scales = f8 ? s.add(Content::e8m0) : -1;
   const int start = s.integers(-3, static_cast<int32_t>(keys) + 3);
   const int out = canonical ? s.f32_result() : s.add(Content::zeros);
   const int first_key = random.one_in(2) ? -1 : s.integers(-3, static_cast<int32_t>(keys) + 3);
+  const int pages = paged ? s.integers(-2, static_cast<int32_t>(page_count) + 1) : -1;
   s.steps.push_back({"attention",
-                     {q, k, v, k_scales, v_scales, start, out, first_key},
+                     {q, k, v, k_scales, v_scales, start, out, first_key, pages},
                      {canonical ? 0.0 : 1.0, cache, probs, double(b), double(t), double(keys), double(q_heads),
-                      double(kv_heads), double(d), double(window), 0.125}});
+                      double(kv_heads), double(d), double(window), 0.125, double(page_count), double(page_tokens)}});
   return s;
 }
 
@@ -186,6 +192,10 @@ Scenario moves(Random& random) {
   s.steps.push_back({"gather", {table, indices, s.bytes_result()}, {batches, count, bound, row}});
   s.steps.push_back({"update_slice", {table, table, start, s.bytes_result()}, {batches, bound, count, row}});
   s.steps.push_back({"update_slice", {state, table, start, state}, {batches, bound, count, row}});
+  const int pages = s.integers(-2, static_cast<int32_t>(bound) + 1);
+  const double slots = random.from_to(1, 20), columns = random.from_to(0, 3);
+  s.steps.push_back({"update_pages", {table, table, pages, start, s.bytes_result()}, {bound, slots, batches, count, columns, row}});
+  s.steps.push_back({"update_pages", {state, table, pages, start, state}, {bound, slots, batches, count, columns, row}});
   // A transposition of [2, 3, 4, 5] with gaps.
   s.steps.push_back({"strided_copy",
                      {table, s.bytes_result()},

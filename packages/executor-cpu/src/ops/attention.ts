@@ -6,17 +6,18 @@ import { type CpuKernel, elementRows, native, type Place, reductionCode, refuse 
 type Cache = 'f32' | 'bf16' | 'f8e4m3fn';
 type Operands = readonly (Place | undefined)[];
 
-/** What an instruction says of operands q[B,T,Hq,D] and k[B,S,Hkv,D]. */
+/** What an instruction says of operands q[B,T,Hq,D] and k[…,Hkv,D], and of the keys of each row. */
 function numbersOf(
   reduction: Reduction,
   q: ConcreteType,
   k: ConcreteType,
+  keys: number,
   { probs, window, scale }: Attributes,
 ): number[] {
   const [b, t, qHeads, d] = q.shape as readonly [number, number, number, number];
-  const [, s, kvHeads] = k.shape as readonly [number, number, number];
+  const kvHeads = k.shape[2]!;
   const codes = [reductionCode[reduction], formatCode[k.dtype as Cache], formatCode[probs as Cache]];
-  return [...codes, b, t, s, qHeads, kvHeads, d, window as number, Math.fround(scale as number)];
+  return [...codes, b, t, keys, qHeads, kvHeads, d, window as number, Math.fround(scale as number)];
 }
 
 /** Attention with its cache in f32, BF16, or FP8 with one E8M0 scale per token and head. */
@@ -26,16 +27,19 @@ export const attentionKernel: CpuKernel = {
   supports: (node) => supports(node, node.operands.slice(4, 6)),
   emit: ({ code, reduction, attributes, operands, results }) => {
     const [q, k, v, position, ...optional] = operands as readonly [Place, Place, Place, Place, ...Operands];
-    const [kScale, vScale, firstKey] = optional;
+    const [kScale, vScale, firstKey, pages] = optional;
     const [out] = results as readonly [Place];
     const [b, t, qHeads, d] = q.type.shape as readonly [number, number, number, number];
     if (b * t * qHeads * d === 0) return;
-    if (k.type.shape[1] === 0) {
+    const [pageCount, pageTokens] = pages ? k.type.shape : [0, 0];
+    const keys = k.type.shape[1]! * (pages ? pages.type.shape[1]! : 1);
+    if (keys === 0) {
       code.emit('fill', [out.ref()], [b * t, qHeads * d, 4, 0]);
       return;
     }
-    const refs = [q, k, v, kScale, vScale, position, out, firstKey].map((place) => place?.ref());
-    code.emit('attention', refs, numbersOf(reduction, q.type, k.type, attributes));
+    const refs = [q, k, v, kScale, vScale, position, out, firstKey, pages].map((place) => place?.ref());
+    const numbers = numbersOf(reduction, q.type, k.type, keys, attributes);
+    code.emit('attention', refs, [...numbers, pageCount!, pageTokens!]);
   },
 };
 
@@ -52,7 +56,7 @@ export const attentionGradKernel: CpuKernel = {
       return;
     }
     const refs = [q, k, v, kScale, vScale, position, dy, ...results, firstKey].map((place) => place?.ref());
-    code.emit('attention_grad', refs, numbersOf(reduction, q.type, k.type, attributes));
+    code.emit('attention_grad', refs, numbersOf(reduction, q.type, k.type, k.type.shape[1]!, attributes));
   },
 };
 

@@ -1,7 +1,19 @@
 import { compile, withKvCache, withOptions } from '@quaver/compiler';
 import { Session } from '@quaver/executor';
 import { cpuPlugin } from '@quaver/executor-cpu';
-import { findFunction, GraphBuilder, type HostTensor, type Module, type Value, verifyModule } from '@quaver/ir';
+import {
+  findFunction,
+  GraphBuilder,
+  type HostTensor,
+  type Module,
+  parseModule,
+  printFunction,
+  printModule,
+  readModuleBytes,
+  type Value,
+  verifyModule,
+  writeModuleBytes,
+} from '@quaver/ir';
 import { createLlama } from '@quaver/models';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -210,6 +222,15 @@ test('only the functions that generate change: their caches are pages, and N cov
     { name: 'P', min: 1, max: Number.POSITIVE_INFINITY, multiple: 1 },
     { name: 'N', min: 1, max: 2, multiple: 1 },
   ]);
+});
+
+test('it is a module like any other: its text and its file say all of it', async () => {
+  const paged = pagedCache((await compile(model, { recipe: everythingFp8 })).module);
+  const functions = ({ functions: all }: Module) => all.map((fn) => printFunction(fn));
+  expect(functions(parseModule(printModule(paged)))).toEqual(functions(paged));
+  const read = readModuleBytes(await writeModuleBytes(paged));
+  expect(functions(read)).toEqual(functions(paged));
+  expect(read.symbols).toEqual(paged.symbols);
 });
 
 describe('a module that has no such cache', () => {

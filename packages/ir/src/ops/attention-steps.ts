@@ -58,12 +58,18 @@ interface AttentionAttributes {
   readonly probs: string;
 }
 
-/** Throws unless the operands fit together; `op` is the one that asks. */
-export function checkAttention(op: string, types: Types, { window, probs }: AttentionAttributes): void {
+/** Throws unless the operands fit together; `op` is the one that asks. With `pages`, keys and values are not by row. */
+export function checkAttention(
+  op: string,
+  types: Types,
+  { window, probs }: AttentionAttributes,
+  pages?: TensorType,
+): void {
   const { q, k, v, position } = types;
   checkSameType(op, 'k', k, 'v', v);
   const [queryHeads, heads] = [staticDim(op, 'axis 2 of q', q.shape[2]!), staticDim(op, 'axis 2 of k', k.shape[2]!)];
-  if (q.shape[0] !== k.shape[0] || q.shape[3] !== k.shape[3] || heads === 0 || queryHeads % heads !== 0) {
+  if (pages) checkShape(op, 'pages', pages, [q.shape[0]!, pages.shape[1]!], 'the pages of every row');
+  if ((!pages && q.shape[0] !== k.shape[0]) || q.shape[3] !== k.shape[3] || heads === 0 || queryHeads % heads !== 0) {
     throw typeError(
       op,
       `q is ${formatType(q)} but k is ${formatType(k)}`,

@@ -22,6 +22,8 @@ import { iota } from './iota.ts';
 import { logSoftmaxGather } from './log-softmax-gather.ts';
 import { logSoftmaxGatherGrad } from './log-softmax-gather-grad.ts';
 import { and, not, or } from './logical.ts';
+import { pagedGather } from './paged-gather.ts';
+import { pagedUpdate } from './paged-update.ts';
 import { quantize } from './quantize.ts';
 import { reduce } from './reduce.ts';
 import { reshape } from './reshape.ts';
@@ -47,6 +49,7 @@ const primitives: readonly OpDefinition[] = [
   ...[compare, and, or, not, select],
   ...[broadcastInDim, reshape, transpose, slice, concatenate],
   ...[reduce, dotGeneral, gather, scatterAdd, dynamicUpdateSlice],
+  ...[pagedGather, pagedUpdate],
   ...[amax, computeScale, quantize, stochasticQuantize, dequantize, scaledDot],
 ];
 

@@ -65,6 +65,12 @@ export function blockedShape(op: string, attribute: string, shape: readonly Dim[
   });
 }
 
+/** Throws unless the tensor can be the pages of a cache, [P,S,...]. */
+export function checkPages(op: string, cache: TensorType): void {
+  if (cache.shape.length >= 2) return;
+  throw typeError(op, `cache is ${formatType(cache)}`, 'Its first two axes are pages and the slots of a page.');
+}
+
 /** The dimension as a number; throws when it is symbolic. */
 export function staticDim(op: string, what: string, dim: Dim): number {
   if (typeof dim === 'number') return dim;

@@ -34,7 +34,7 @@ function dimOf(slot: Slot): Dim {
 
 /**
  * Gives every intermediate value a slot. Inputs, parameters, states and outputs have none, nor has an update that is
- * written in place: a chain of `dynamic_update_slice` on the old contents, or any value that is made when nobody will read
+ * written in place: a chain of `dynamic_update_slice` or `paged_update` on the old contents, or any value that is made when nobody will read
  * the old contents any more; its own node may, if it is elementwise. Other updates keep their slots until the function ends.
  * The result depends on the function alone, and sizes are dimensions: multiply out and round up at run time.
  */
@@ -96,7 +96,7 @@ function inPlaceUpdates(fn: GraphFunction, lastUse: ReadonlyMap<Value, number>):
   return inPlace;
 }
 
-/** The values of a chain `old contents → dynamic_update_slice → … → update`, when nobody reads a link after the next one is made. */
+/** The values of a chain `old contents → slice or paged update → … → update`, when nobody reads a link after the next one is made. */
 function sliceChain(
   { name, value }: Update,
   producers: Producers,
@@ -108,7 +108,8 @@ function sliceChain(
     const made = producers.get(current);
     const older = made?.node.operands[0];
     const safe =
-      made?.node.op === 'dynamic_update_slice' &&
+      made !== undefined &&
+      writesInPlace(made.node) &&
       lastUse.get(older!) === made.index &&
       made.node.operands.indexOf(older, 1) < 0;
     if (!safe) return undefined;
@@ -116,6 +117,11 @@ function sliceChain(
     current = older!;
   }
   return chain;
+}
+
+/** Whether a node changes a few elements of its first operand, and may do so where that lies. */
+export function writesInPlace({ domain, op }: Node): boolean {
+  return domain === 'core' && (op === 'dynamic_update_slice' || op === 'paged_update');
 }
 
 /** Nobody reads the old contents after the new ones are made, and their maker at most element by element. */

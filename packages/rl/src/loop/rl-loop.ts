@@ -12,12 +12,8 @@ import type { Learner } from './learner.ts';
 import type { RlRecord } from './records.ts';
 import { encodeRlState, type RlState } from './rl-state.ts';
 import { type RolloutParts, rollOut } from './rollout-phase.ts';
+import type { RlEvent, RlRunResult } from './run-events.ts';
 import { noSpans, type Spans } from './spans.ts';
-
-export type RlEvent =
-  | { readonly phase: 'step'; readonly record: RlRecord; readonly steps: number; readonly secondsLeft: number }
-  | ({ readonly phase: 'evaluate'; readonly step: number } & Evaluation)
-  | { readonly phase: 'checkpoint'; readonly step: number; readonly folder: string };
 
 /** What a run is made of. */
 export interface RlParts extends RolloutParts {
@@ -35,29 +31,6 @@ export interface RlLoopOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: ((event: RlEvent) => void) | undefined;
   readonly spans?: Spans | undefined;
-}
-
-export interface RlRunResult {
-  readonly steps: number;
-  /** Of the last step. */
-  readonly loss: number | null;
-  readonly reward: number | null;
-  readonly heldout_accuracy: number | null;
-  /** Before the first step. */
-  readonly heldout_accuracy_before: number | null;
-  readonly best_heldout_accuracy: number | null;
-  /** Sampled tokens. */
-  readonly tokens: number;
-  /** Largest of all steps of this call. */
-  readonly token_mult_prob_error: number | null;
-  /** Of all steps of this call. */
-  readonly mismatched_tokens: number;
-  readonly reward_failures: number;
-  readonly skipped_groups: number;
-  readonly skipped_steps: number;
-  /** Bytes that decoding reads of the weights, for each parameter. */
-  readonly bytes_per_parameter: number;
-  readonly parameters_sha256: string;
 }
 
 export class RlLoop {

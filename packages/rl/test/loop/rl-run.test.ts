@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { algorithms } from '../../src/index.ts';
-import type { RlEvent } from '../../src/loop/rl-loop.ts';
+import type { RlEvent } from '../../src/loop/run-events.ts';
 import { at, evenTokens, taskOf, tinyRun } from '../support/tiny-rl.ts';
 
 describe('a run', () => {

@@ -9,7 +9,7 @@ import { createLlama } from '@quaver/models';
 import { afterAll } from 'vitest';
 import { parseRlConfig } from '../../src/config/config.ts';
 import type { RlRecord } from '../../src/loop/records.ts';
-import type { RlRunResult } from '../../src/loop/rl-loop.ts';
+import type { RlRunResult } from '../../src/loop/run-events.ts';
 import { type RlRunOptions, readRlRecords, rlRun } from '../../src/node/rl-run.ts';
 import type { Reward, RlResponse, RlTask } from '../../src/tasks/environment.ts';
 
@@ -27,7 +27,7 @@ export const at = (name: string): string => path.join(folder, name);
 const tokenizerFile = (name: string) =>
   readFileSync(new URL(`../../../model-arithmetic/tokenizer/${name}`, import.meta.url));
 
-export const tinyModel: Module = createLlama(
+const tinyModel: Module = createLlama(
   {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -72,7 +72,7 @@ export function taskOf(verify: (response: RlResponse, problem: string) => Reward
 
 export type Changes = Readonly<Record<string, unknown>>;
 
-export function tinyConfig(changes: Changes = {}) {
+function tinyConfig(changes: Changes = {}) {
   return parseRlConfig({
     model: 'tiny.qvr',
     task: { name: 'even' },

@@ -1,0 +1,5 @@
+#pragma once
+#include "op.h"
+namespace quaver {
+extern const Op kUpdatePages;
+}
