@@ -17,7 +17,7 @@ export function pageTokensOf(module: Module): number {
   );
   if (paged && typeof tokens === 'number') return tokens;
   throw new QuaverError('module-not-paged', `module '${module.name}' has no paged KV cache`, {
-    hint: 'Give the module to pagedCache(…) before it is compiled.',
+    hint: 'Give the module to pagedCache(…).',
   });
 }
 
