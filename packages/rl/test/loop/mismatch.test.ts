@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Changes, tinyRun } from '../support/tiny-rl.ts';
+import { type Changes, tinyRun, webAssembly } from '../support/tiny-rl.ts';
 
 const fp8: Changes = { kv_cache: 'fp8', attention: 'fp8', lm_head: 'fp8' };
 
@@ -20,6 +20,14 @@ describe('generation and training of one step', () => {
     // Not because nothing was compared or moved.
     expect(Math.min(...records.map(({ rollout_tokens: tokens }) => tokens))).toBeGreaterThan(50);
     expect(Math.min(...records.map(({ grad_norm: norm }) => norm))).toBeGreaterThan(0);
+  });
+
+  test('WebAssembly with two threads: the same bits as well, and those of native code', async () => {
+    const changes = { recipe: 'fp8-block', ...fp8, steps: 2 };
+    const native = await tinyRun('native', changes);
+    const { result } = await tinyRun('wasm', changes, { executor: webAssembly });
+    expect(result).toMatchObject({ mismatched_tokens: 0, token_mult_prob_error: 1 });
+    expect(result.parameters_sha256).toBe(native.result.parameters_sha256);
   });
 
   test('FP8 in generation alone differs in nearly every token', async () => {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { Executor } from '@quaver/executor';
 import { cpuPlugin } from '@quaver/executor-cpu';
 import type { Module } from '@quaver/ir';
 import { createLlama } from '@quaver/models';
@@ -14,11 +15,14 @@ import { type RlRunOptions, readRlRecords, rlRun } from '../../src/node/rl-run.t
 import type { Reward, RlResponse, RlTask } from '../../src/tasks/environment.ts';
 
 const folder = await mkdtemp(path.join(tmpdir(), 'quaver-rl-'));
+/** One thread of native code; two of WebAssembly; sums in any order. */
 const executor = await cpuPlugin.open({ threads: 1 });
+export const webAssembly: Executor = await cpuPlugin.open({ device: 'wasm', threads: 2 });
 const fast = await cpuPlugin.open({ threads: 1, reduction: 'fast' });
 afterAll(async () => {
   await executor[Symbol.asyncDispose]();
   await fast[Symbol.asyncDispose]();
+  await webAssembly[Symbol.asyncDispose]();
   await rm(folder, { recursive: true });
 });
 
