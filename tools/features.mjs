@@ -12,6 +12,8 @@ import { referencePlugin, Session } from '../packages/executor/dist/index.js';
 import { cpuPlugin } from '../packages/executor-cpu/dist/index.js';
 import { openCheckpoint } from '../packages/formats/dist/node.js';
 import { importModel } from '../packages/models/dist/index.js';
+import { algorithms, corrections } from '../packages/rl/dist/index.js';
+import { tasks } from '../packages/rl/dist/node.js';
 import { adamw, trainingModule } from '../packages/train/dist/index.js';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -160,6 +162,22 @@ Two-layer Llama 3 with AdamW: operands of the products of its linear layers, and
 ${table(['recipe', 'fprop', 'dgrad', 'wgrad', 'without a kernel'], trainingLines)}
 
 Optimizers: ${['adamw', 'sgd', 'adafactor', 'muon'].map((name) => `\`${name}\``).join(', ')}. Rematerialization: ${rematPolicies.map((name) => `\`${name}\``).join(', ')}.
+
+## Reinforcement learning
+${table(
+  ['algorithm', 'what it is'],
+  algorithms.map(({ name, summary }) => `| \`${name}\` | ${summary} |`),
+)}
+
+${table(
+  ['correction', 'what it is'],
+  corrections.map(({ name, summary }) => `| \`${name}\` | ${summary} |`),
+)}
+
+${table(
+  ['task', 'what it is'],
+  tasks.map(({ name, summary }) => `| \`${name}\` | ${summary} |`),
+)}
 
 ## Ops by dtype and executor
 From \`quaver conformance\`: ${reports.map(totals).join('; ')}. Every case has operands and results that numpy made
