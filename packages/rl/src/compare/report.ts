@@ -47,7 +47,8 @@ const plots: readonly RlPlot[] = [
 /** A self-contained HTML page. The same records give the same page. @param runs at least one */
 export function renderRlComparison(runs: readonly ReportedRl[]): string {
   const labels = runs.map(({ row }) => labelOf(row));
-  return page(`Reinforcement learning: ${runs.length} runs`, [
+  const title = runs.length === 1 ? labels[0]! : `${runs.length} runs`;
+  return page(`Reinforcement learning: ${title}`, [
     table(runs.map(({ row }) => row)),
     ...plots.map(({ of, smoothed, ...plot }) =>
       linePlot({

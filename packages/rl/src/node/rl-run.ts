@@ -1,6 +1,8 @@
 /** @file A reinforcement-learning run in a folder: it is started, or goes on from its latest checkpoint. */
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import type { Executor } from '@quaver/executor';
+import { writeFileAtomically } from '@quaver/formats/node';
 import { RolloutEngine, Tokenizer } from '@quaver/generate';
 import type { Module } from '@quaver/ir';
 import type { TrainingSession } from '@quaver/train';
@@ -15,12 +17,15 @@ import {
   type RunLock,
   readConfig,
   readRun,
+  reportFile,
   restoreSession,
   saveConfig,
 } from '@quaver/train/node';
+import { renderRlComparison } from '../compare/report.ts';
+import { rlRow } from '../compare/rows.ts';
 import { parseRlConfig } from '../config/config.ts';
 import type { RlConfig } from '../config/config-types.ts';
-import { policyOptions } from '../config/policy-options.ts';
+import { policyOptions, recipeOf } from '../config/policy-options.ts';
 import { Learner } from '../loop/learner.ts';
 import { Prompts } from '../loop/prompts.ts';
 import type { RlRecord } from '../loop/records.ts';
@@ -127,8 +132,22 @@ async function runLocked(
     heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
   };
   const result = await new RlLoop({ config, signal, onEvent, spans: await openSpans() }, parts, state).run();
+  await writeReport(lock, config, result);
   await finish?.(session);
   return result;
+}
+
+/** The run in figures and plots, as one file. */
+async function writeReport({ folder }: RunLock, config: RlConfig, result: RlRunResult): Promise<void> {
+  const { mode, seed } = config;
+  const { bytes_per_parameter } = result;
+  const records = await readRlRecords(folder);
+  const row = rlRow({ recipe: recipeOf(config).name, mode, seed, bytes_per_parameter }, records);
+  const bytes = new TextEncoder().encode(renderRlComparison([{ row, records }]));
+  const chunks = async function* () {
+    yield bytes;
+  };
+  await writeFileAtomically(join(folder, reportFile), chunks(), bytes.byteLength);
 }
 
 /** Identifies the tensors of a run: a checkpoint goes with one model, optimizer and recipe. */

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { algorithms } from '../../src/index.ts';
 import type { RlEvent } from '../../src/loop/run-events.ts';
@@ -12,6 +14,9 @@ describe('a run', () => {
     });
     const mean = (values: typeof records) => values.reduce((sum, { reward }) => sum + reward, 0) / values.length;
     expect(mean(records.slice(-5))).toBeGreaterThan(mean(records.slice(0, 5)) + 0.1);
+    const report = await readFile(path.join(at('learns'), 'report.html'), 'utf8');
+    for (const text of ['bf16, unified, seed 0', 'Reward, smoothed', 'forward_backward'])
+      expect(report).toContain(text);
   });
 
   test.each(algorithms.map(({ name }) => name))('%s takes its steps', async (name) => {

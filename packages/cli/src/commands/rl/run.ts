@@ -45,7 +45,7 @@ Examples:
   quaver compare runs/bf16 runs/arithmetic -o report.html
 
 Ctrl-C stops after the step that is under way, with a checkpoint. The folder holds config.json, metrics.jsonl, events for
-TensorBoard, checkpoints/ and, in the end, model.qvr.`,
+TensorBoard, checkpoints/, and in the end report.html and model.qvr.`,
     )
     .action((flags: RlRunFlags) => runRl(new Run(environment, flags), flags));
 }
@@ -82,6 +82,7 @@ async function runRl(run: Run, flags: RlRunFlags): Promise<void> {
         ? []
         : [`token_mult_prob_error ${error}, ${result.mismatched_tokens} of the sampled tokens differ in training`]),
       `${result.model}: the trained model`,
+      `${path.join(folder, 'report.html')}: the report`,
     ].join('\n');
   });
 }
