@@ -80,6 +80,7 @@ export function fromFlags(given: Json, flags: TrainFlags, recipe: string | Recip
       model: flags.model === undefined ? undefined : here(flags.model),
       recipe,
       steps,
+      epochs: flags.epochs,
       seed: flags.seed,
       remat: flags.remat,
     }),

@@ -33,6 +33,12 @@ export function fraction(text: string): number {
   return number(text, (value) => value >= 0 && value < 1, 'a number from 0 up to, but not including, 1');
 }
 
+/** Which checkpoint of a run. */
+export function checkpoint(text: string): 'best' | 'latest' | number {
+  if (text === 'best' || text === 'latest') return text;
+  return number(text, (value) => Number.isSafeInteger(value) && value >= 0, 'best, latest or a step');
+}
+
 /** Collects an option that may be given several times. */
 export function collect(text: string, earlier: readonly string[] = []): string[] {
   return [...earlier, text];

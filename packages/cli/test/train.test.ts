@@ -97,6 +97,39 @@ describe('a run from a configuration', () => {
     expect((await quaverJson<{ tokens: number[] }>(run, { cwd: folder })).tokens.length).toBeGreaterThan(0);
   });
 
+  it('one short text is trained on whole, and a note says that nothing is held back', async () => {
+    writeFileSync(at('files/short.txt'), 'one and two are three. '.repeat(8));
+    const short = ['train', '--model', 'runs/a/model.qvr', '--data', 'files/short.txt', '--steps', '40', ...threads];
+    const { code, stdout, stderr } = await quaver([...short, '--epochs', '2', '--out', 'runs/short'], { cwd: folder });
+    expect(stderr).toMatch(/^The data is one example: nothing is held back for validation\.$/m);
+    expect(stderr).not.toContain('validation loss');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^[2-9] steps \(2 passes over the data\), loss \d\.\d{4}, \d+ tokens\/s$/m);
+    const saved = JSON.parse(readFileSync(at('runs/short/config.json'), 'utf8'));
+    expect([saved.epochs, saved.evaluate, saved.data.validation]).toEqual([2, undefined, undefined]);
+    // Who asks for a split is told that there is none.
+    const asked = await failure(...short, '--validation-fraction', '0.2', '--out', 'runs/asked');
+    expect(asked).toMatchObject({ exit: 1, code: 'validation-split-impossible' });
+  });
+
+  it('a checkpoint becomes a model, the best one too', async () => {
+    const latest = await quaverJson(['export', 'runs/a', '--checkpoint', 'latest', '-o', 'latest.qvr'], {
+      cwd: folder,
+    });
+    expect(latest).toMatchObject({ path: 'latest.qvr', format: 'qvr', step: 6 });
+    expect(readFileSync(at('latest.qvr')).equals(readFileSync(at('runs/a/model.qvr')))).toBe(true);
+    const best = await quaver(['export', 'runs/a', '--checkpoint', 'best', '--format', 'hf-bf16', '-o', 'best-bf16'], {
+      cwd: folder,
+    });
+    expect([best.code, best.stderr]).toEqual([0, expect.stringMatching(/^The checkpoint of step \d$/m)]);
+    expect(readdirSync(at('best-bf16'))).toContain('model.safetensors');
+    const none = await failure('export', 'runs/a', '--checkpoint', '77', '-o', 'none.qvr');
+    expect(none).toMatchObject({ exit: 1, code: 'checkpoint-not-found' });
+    expect(existsSync(at('none.qvr'))).toBe(false);
+    const word = await failure('export', 'runs/a', '--checkpoint', 'first', '-o', 'none.qvr');
+    expect(word).toMatchObject({ exit: 2, code: 'usage', message: expect.stringContaining('best, latest or a step') });
+  });
+
   it('two runs are compared in one file that needs nothing else', async () => {
     const { code, stdout } = await quaver(['compare', 'runs/a', 'runs/b', '-o', 'report.html', '--json'], {
       cwd: folder,

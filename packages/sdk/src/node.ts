@@ -1,6 +1,12 @@
 /** @file The entry for Node: everything of `@quaver/sdk`, and what needs files and processes. */
 export { cacheFolder, type PullOptions, type PullProgress, type PullResult, pullModel } from '@quaver/models/hub';
 export * from './index.ts';
+export {
+  type CheckpointModel,
+  type CheckpointModelOptions,
+  openCheckpointModel,
+  type WhichCheckpoint,
+} from './node/checkpoint-model.ts';
 export { type ExportBf16Options, type ExportBf16Result, exportHfBf16 } from './node/export-hf-bf16.ts';
 export { type ExportResult, exportHfFp8 } from './node/export-hf-fp8.ts';
 export type { ExportOptions } from './node/hugging-face-parts.ts';

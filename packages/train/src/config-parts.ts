@@ -10,10 +10,10 @@ const path = z.string().min(1);
 const share = z.number().min(0).lt(1);
 const amount = z.number().min(0);
 const decay = { weight_decay: amount.default(0) };
-const adam = { beta1: share.default(0.9), beta2: share.default(0.999), eps: amount.default(1e-8) };
+const adam = { beta1: share.default(0.9), beta2: share.default(0.95), eps: amount.default(1e-8) };
 
 const optimizerSchema: z.ZodType<OptimizerConfig> = z.discriminatedUnion('name', [
-  z.strictObject({ name: z.literal('adamw'), ...adam, ...decay }),
+  z.strictObject({ name: z.literal('adamw'), ...adam, weight_decay: amount.default(0.1) }),
   z.strictObject({
     name: z.literal('sgd'),
     momentum: share.default(0),
@@ -68,7 +68,7 @@ export const optimizationFields: {
 } = {
   // A recipe of one's own is checked when the model is compiled.
   recipe: z.union([path, z.record(z.string(), z.json())]).default('fp8-block') as unknown as z.ZodType<string | Recipe>,
-  optimizer: optimizerSchema.default({ name: 'adamw', beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 }),
+  optimizer: optimizerSchema.default(optimizerSchema.parse({ name: 'adamw' })),
   schedule: scheduleSchema,
   no_weight_decay: globs.default(['*norm.weight', '*.bias']),
   frozen: globs.default([]),

@@ -74,7 +74,10 @@ export interface TrainConfig {
   readonly data: DataFilesConfig | GeneratedDataConfig;
   /** A built-in recipe's name, or a recipe. */
   readonly recipe: string | Recipe;
+  /** The schedule is made for so many. */
   readonly steps: number;
+  /** Passes over the data after which the run ends before its steps are done. */
+  readonly epochs?: number | undefined;
   readonly batch: BatchConfig;
   readonly optimizer: OptimizerConfig;
   readonly schedule: ScheduleConfig;

@@ -44,6 +44,7 @@ const configSchema = z.strictObject({
   model: modelSchema,
   data: z.union([filesSchema, generatedSchema]),
   steps: count,
+  epochs: count.optional(),
   batch: batchSchema,
   ...optimizationFields,
   seed: z.int().min(0).default(0),

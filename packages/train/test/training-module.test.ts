@@ -199,9 +199,14 @@ describe.each(['bf16', 'fp8-block', 'fp8-block-f32', 'mxfp8'])('%s', (recipe) =>
   });
 });
 
-test.each(['cheap', 'layers'] as const)('rematerialization (%s) gives the same bits', async (remat) => {
-  await using kept = await Run.open('bf16', await cpuPlugin.open({ threads: 2 }));
-  await using again = await Run.open('bf16', await cpuPlugin.open({ threads: 2 }), { remat });
+test.each(
+  ['bf16', 'fp8-block', 'fp8-tensor', 'mxfp8'].flatMap((recipe) => [
+    [recipe, 'cheap' as const],
+    [recipe, 'layers' as const],
+  ]) as [string, 'cheap' | 'layers'][],
+)('%s: rematerialization (%s) gives the same bits', async (recipe, remat) => {
+  await using kept = await Run.open(recipe, await cpuPlugin.open({ threads: 2 }));
+  await using again = await Run.open(recipe, await cpuPlugin.open({ threads: 2 }), { remat });
   for (const run of [kept, again]) await run.backward(5, 2, share);
   const expected = await gradient(kept);
   for (const [name, data] of await gradient(again))

@@ -1,5 +1,12 @@
 import path from 'node:path';
-import { defaultRecipe, planTraining, type TrainingPlan, trainModel } from '@quaver/sdk/node';
+import {
+  defaultRecipe,
+  planTraining,
+  QuaverError,
+  type TrainingPlan,
+  type TrainModelResult,
+  trainModel,
+} from '@quaver/sdk/node';
 import { parseTrainConfig, type TrainConfig } from '@quaver/train';
 import { readRunConfig, type TrainEvent } from '@quaver/train/node';
 import { Command, Option } from 'commander';
@@ -19,6 +26,7 @@ export interface TrainFlags extends OutputFlags {
   readonly validationFraction?: number;
   readonly recipe?: string;
   readonly steps?: number;
+  readonly epochs?: number;
   readonly rows?: number;
   readonly length?: number;
   readonly accumulate?: number;
@@ -39,9 +47,18 @@ export function trainCommand(environment: Environment): Command {
     .option('--model <model>', 'an imported .qvr file, or a checkpoint that can be imported')
     .option('--data <files...>', 'text or JSONL: {"text"}, {"prompt", "completion"} or {"messages"} on each line')
     .option('--validation <file>', 'data to measure the loss on')
-    .option('--validation-fraction <share>', 'hold back this share of the data instead (default: 0.05)', fraction)
+    .option(
+      '--validation-fraction <share>',
+      'hold back this share of the data instead (default: 0.05, of one example nothing)',
+      fraction,
+    )
     .option('--recipe <name|file>', `a built-in recipe, or a JSON file (default: ${defaultRecipe})`)
     .option('--steps <count>', 'optimizer steps', positiveInteger)
+    .option(
+      '--epochs <count>',
+      'end after so many passes over the data, if --steps are not done before',
+      positiveInteger,
+    )
     .option('--rows <count>', 'rows of a micro-batch (default: 4)', positiveInteger)
     .option('--length <tokens>', 'tokens of a row (default: 512, or the context of the model)', positiveInteger)
     .option('--accumulate <count>', 'micro-batches of a step (default: 1)', positiveInteger)
@@ -87,23 +104,10 @@ async function train(run: Run, flags: TrainFlags): Promise<void> {
     run.result(plan, () => describePlan(plan, config));
     return;
   }
-  let savedAt: number | undefined;
-  const result = await trainModel({
-    config,
-    folder,
-    resume: flags.resume !== undefined,
-    executor: flags.executor,
-    signal: run.signal,
-    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
-    onEvent: (event) => {
-      if (event.phase === 'checkpoint' && event.folder !== undefined) savedAt = event.step;
-      showEvent(run, event);
-    },
-  }).catch((error) => {
-    if (run.signal.aborted && savedAt !== undefined) {
-      run.note(`Stopped after step ${savedAt}; to go on: quaver train --resume ${folder}`);
-    }
-    throw error;
+  const result = await trainNoting(run, flags, config, folder).catch((error) => {
+    if (!isUnaskedSplit(error, flags)) throw error;
+    run.note('The data is one example: nothing is held back for validation.');
+    return trainNoting(run, flags, withoutValidation(config), folder);
   });
   run.result({ ...result, folder }, () => {
     const losses = [
@@ -114,12 +118,53 @@ async function train(run: Run, flags: TrainFlags): Promise<void> {
     ];
     const skipped =
       result.skipped_steps > 0 ? `\n${result.skipped_steps} steps were skipped: their gradient was not finite.` : '';
-    const early = result.ended === 'early-stop' ? ' (the validation loss did not fall any more)' : '';
+    const early = {
+      steps: '',
+      epochs: ` (${config.epochs} ${config.epochs === 1 ? 'pass' : 'passes'} over the data)`,
+      'early-stop': ' (the validation loss did not fall any more)',
+    }[result.ended];
     return [
       `${result.steps} steps${early}, ${losses.join(', ')}, ${result.tokens_per_s.toFixed(0)} tokens/s`,
       `${result.model}: the trained model\n${path.join(folder, 'report.html')}: the report${skipped}`,
     ].join('\n');
   });
+}
+
+/** Trains, and tells what happens meanwhile. */
+async function trainNoting(
+  run: Run,
+  { resume, executor, threads }: TrainFlags,
+  config: TrainConfig,
+  folder: string,
+): Promise<TrainModelResult> {
+  let savedAt: number | undefined;
+  return trainModel({
+    config,
+    folder,
+    resume: resume !== undefined,
+    executor,
+    signal: run.signal,
+    ...(threads === undefined ? {} : { threads }),
+    onEvent: (event) => {
+      if (event.phase === 'checkpoint' && event.folder !== undefined) savedAt = event.step;
+      showEvent(run, event);
+    },
+  }).catch((error) => {
+    if (run.signal.aborted && savedAt !== undefined) {
+      run.note(`Stopped after step ${savedAt}; to go on: quaver train --resume ${folder}`);
+    }
+    throw error;
+  });
+}
+
+/** Whether a split failed that is only the default. */
+function isUnaskedSplit(error: unknown, { config, resume, validationFraction }: TrainFlags): boolean {
+  const isDefault = config === undefined && resume === undefined && validationFraction === undefined;
+  return isDefault && error instanceof QuaverError && error.code === 'validation-split-impossible';
+}
+
+function withoutValidation({ evaluate: _, data, ...config }: TrainConfig): TrainConfig {
+  return { ...config, data: { ...data, validation: undefined } as TrainConfig['data'] };
 }
 
 function describePlan({ items, total, activations }: TrainingPlan, { remat }: TrainConfig): string {
@@ -140,8 +185,8 @@ function describePlan({ items, total, activations }: TrainingPlan, { remat }: Tr
 
 /** What a run is started with, and goes on with. */
 const startFlags = [
-  ...(['config', 'model', 'data', 'validation', 'validationFraction', 'recipe', 'steps', 'rows', 'length'] as const),
-  ...(['accumulate', 'lr', 'seed', 'remat', 'out'] as const),
+  ...(['config', 'model', 'data', 'validation', 'validationFraction', 'recipe', 'steps', 'epochs'] as const),
+  ...(['rows', 'length', 'accumulate', 'lr', 'seed', 'remat', 'out'] as const),
 ] satisfies (keyof TrainFlags)[];
 
 function flagName(option: string): string {

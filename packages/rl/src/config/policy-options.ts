@@ -16,6 +16,7 @@ export function policyOptions(config: RlConfig, objective: Objective): Omit<Poli
     optimizer: optimizerGroups(config.optimizer, config.no_weight_decay, config.frozen),
     maxGradientNorm: config.max_grad_norm ?? undefined,
     remat: config.remat,
+    seed: config.seed,
     objective,
     pageTokens: config.rollout.page_tokens,
   };

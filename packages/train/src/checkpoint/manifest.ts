@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { JsonValue } from '@quaver/formats';
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
+import type { IdentityParts } from './module-identity.ts';
 
 export const manifestFile = 'trainer.json';
 /** Of the parameters and of everything else that has the form of tensors. */
@@ -27,6 +28,8 @@ const manifestSchema = z.object({
   metric: z.union([z.number(), notFinite.transform(Number)]).optional(),
   /** Identity of the module whose tensors these are. */
   module: z.string().min(1),
+  /** What the identity was made of; not in checkpoints of the first releases. */
+  module_parts: z.record(z.string(), z.json()).optional(),
   files: z.object({ [tensorFiles.parameters]: fileEntry, [tensorFiles.state]: fileEntry }),
   state: z.json(),
   /** Over the JSON text of all that is above. */
@@ -42,6 +45,7 @@ export interface Manifest {
   readonly step: number;
   readonly metric: number | undefined;
   readonly module: string;
+  readonly moduleParts?: IdentityParts | undefined;
   readonly files: Readonly<Record<TensorFile, FileEntry>>;
   readonly state: JsonValue;
 }
@@ -49,7 +53,8 @@ export interface Manifest {
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
 /** @throws QuaverError `checkpoint-bad-state` when the state is not JSON: NaN, infinities and `undefined` would be lost in it */
-export function encodeManifest({ step, metric, module, files, state }: Manifest): Uint8Array {
+export function encodeManifest(manifest: Manifest): Uint8Array {
+  const { step, metric, module, moduleParts, files, state } = manifest;
   const checked = z.json().safeParse(state);
   if (!checked.success) {
     const [issue] = checked.error.issues;
@@ -59,7 +64,8 @@ export function encodeManifest({ step, metric, module, files, state }: Manifest)
     });
   }
   const finite = metric === undefined || Number.isFinite(metric);
-  const content = { format, version, step, metric: finite ? metric : String(metric), module, files, state };
+  const head = { format, version, step, metric: finite ? metric : String(metric) };
+  const content = { ...head, module, module_parts: moduleParts, files, state };
   const text = JSON.stringify(content);
   return new TextEncoder().encode(`${text.slice(0, -1)},"sha256":"${sha256(text)}"}\n`);
 }
@@ -92,8 +98,8 @@ export function decodeManifest(file: string, bytes: Uint8Array): Manifest {
   // The text of what was parsed is the text that was hashed: the writer wrote it by the same function.
   const { sha256: expected, ...content } = json as { sha256: string; state: JsonValue };
   if (sha256(JSON.stringify(content)) !== expected) throw corrupt(file, 'its content does not have its sha256');
-  const { step, metric, module, files } = parsed.data;
-  return { step, metric, module, files, state: content.state };
+  const { step, metric, module, module_parts: moduleParts, files } = parsed.data;
+  return { step, metric, module, moduleParts, files, state: content.state };
 }
 
 function corrupt(file: string, problem: string, cause?: unknown): QuaverError {

@@ -8,6 +8,7 @@ import { QuaverError } from '@quaver/numerics';
 import { hashBytes } from './hash-bytes.ts';
 import { checkpointsFolder, parseFolderName, stepFolderName } from './layout.ts';
 import { decodeManifest, type Manifest, manifestFile, type TensorFile, tensorFiles } from './manifest.ts';
+import { describeDifference, type ModuleIdentity } from './module-identity.ts';
 
 /** A complete checkpoint. */
 export interface CheckpointInfo {
@@ -17,9 +18,8 @@ export interface CheckpointInfo {
   readonly folder: string;
 }
 
-export interface OpenTrainingCheckpointOptions {
-  /** Identity of the module that the tensors are for; the checkpoint must have the same. Left out: any will do. */
-  readonly module?: string;
+/** With the identity of what the tensors are for; the checkpoint must have the same. Left out: any will do. */
+export interface OpenTrainingCheckpointOptions extends Partial<ModuleIdentity> {
   readonly signal?: AbortSignal;
 }
 
@@ -120,13 +120,7 @@ export async function openTrainingCheckpoint(
   }
   const manifest = await readManifest(folder, step);
   const { metric, module, state: json } = manifest;
-  if (options.module !== undefined && module !== options.module) {
-    throw new QuaverError(
-      'checkpoint-of-another-model',
-      `${folder}: belongs to the model ${module}, expected ${options.module}`,
-      { where: { file: folder }, hint: 'Resume with the model and the configuration that the run was started with.' },
-    );
-  }
+  if (options.module !== undefined && module !== options.module) throw ofAnother(folder, manifest, options);
   const parameters = await openVerified(folder, tensorFiles.parameters, manifest, options.signal);
   try {
     const state = await openVerified(folder, tensorFiles.state, manifest, options.signal);
@@ -138,6 +132,15 @@ export async function openTrainingCheckpoint(
     await parameters.close();
     throw error;
   }
+}
+
+function ofAnother(folder: string, { module, moduleParts }: Manifest, expected: Partial<ModuleIdentity>): QuaverError {
+  const difference =
+    describeDifference(moduleParts, expected.parts) ?? `belongs to the model ${module}, expected ${expected.module}`;
+  return new QuaverError('checkpoint-of-another-model', `${folder}: ${difference}`, {
+    where: { file: folder },
+    hint: 'Resume with the model and the configuration that the run was started with.',
+  });
 }
 
 /** The manifest, after the files that it names were found with their sizes. */

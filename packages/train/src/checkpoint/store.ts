@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileError } from '@quaver/formats/node';
 import { QuaverError } from '@quaver/numerics';
 import { checkpointsFolder, parseFolderName, passingName, stepFolderName, syncFolder } from './layout.ts';
+import type { ModuleIdentity } from './module-identity.ts';
 import {
   bestCheckpoint,
   byMetric,
@@ -16,9 +17,8 @@ import {
 import type { RunLock } from './run-lock.ts';
 import { type CheckpointToSave, writeCheckpoint } from './write-checkpoint.ts';
 
-export interface CheckpointStoreOptions {
-  /** Identity of the module that is trained, such as the SHA-256 of its graph: other models' checkpoints are refused. */
-  readonly module: string;
+/** With the identity of what is trained, such as the SHA-256 of a graph: other models' checkpoints are refused. */
+export interface CheckpointStoreOptions extends ModuleIdentity {
   /** How many of the latest checkpoints to keep, at least 1. Default 3. */
   readonly keepLast?: number;
   /** How many of those with the lowest metric to keep beside them. Default 1. */
@@ -29,12 +29,14 @@ export interface CheckpointStoreOptions {
 export class CheckpointStore {
   readonly #run: string;
   readonly #parent: string;
-  readonly #options: Required<CheckpointStoreOptions>;
+  readonly #identity: ModuleIdentity;
+  readonly #keep: Required<Pick<CheckpointStoreOptions, 'keepLast' | 'keepBest'>>;
 
-  private constructor(run: string, options: Required<CheckpointStoreOptions>) {
+  private constructor(run: string, { module, parts, keepLast = 3, keepBest = 1 }: CheckpointStoreOptions) {
     this.#run = run;
     this.#parent = checkpointsFolder(run);
-    this.#options = options;
+    this.#identity = { module, parts };
+    this.#keep = { keepLast, keepBest };
   }
 
   /**
@@ -42,7 +44,7 @@ export class CheckpointStore {
    * @throws QuaverError `checkpoint-bad-options`, `file-not-permitted`, …
    */
   static async open(lock: RunLock, options: CheckpointStoreOptions): Promise<CheckpointStore> {
-    const { module, keepLast = 3, keepBest = 1 } = options;
+    const { keepLast = 3, keepBest = 1 } = options;
     if (!Number.isSafeInteger(keepLast) || keepLast < 1 || !Number.isSafeInteger(keepBest) || keepBest < 0) {
       const found = `keepLast ${keepLast}, keepBest ${keepBest}`;
       throw new QuaverError(
@@ -57,7 +59,7 @@ export class CheckpointStore {
     } catch (error) {
       throw fileError(parent, error);
     }
-    return new CheckpointStore(lock.folder, { module, keepLast, keepBest });
+    return new CheckpointStore(lock.folder, options);
   }
 
   /**
@@ -69,7 +71,7 @@ export class CheckpointStore {
     if (!Number.isSafeInteger(step) || step < 0 || step >= 1e15) {
       throw new QuaverError('checkpoint-bad-step', `expected a whole number of steps below 10^15, found ${step}`);
     }
-    const folder = await writeCheckpoint(this.#parent, this.#options.module, checkpoint);
+    const folder = await writeCheckpoint(this.#parent, this.#identity, checkpoint);
     await this.#prune(step);
     return { step, metric, folder };
   }
@@ -91,13 +93,13 @@ export class CheckpointStore {
 
   /** As `openTrainingCheckpoint`, for the module of this store. */
   open(step: number, signal?: AbortSignal): Promise<TrainingCheckpoint> {
-    return openTrainingCheckpoint(this.#run, step, { module: this.#options.module, ...(signal && { signal }) });
+    return openTrainingCheckpoint(this.#run, step, { ...this.#identity, ...(signal && { signal }) });
   }
 
   /** Damaged ones are neither counted nor removed: that is for a person to decide. What was just saved stays in any case. */
   async #prune(saved: number): Promise<void> {
     const all = await this.list();
-    const { keepLast, keepBest } = this.#options;
+    const { keepLast, keepBest } = this.#keep;
     const keep = new Set([saved]);
     for (const { step } of all.slice(-keepLast)) keep.add(step);
     for (const { step } of byMetric(all).slice(0, keepBest)) keep.add(step);

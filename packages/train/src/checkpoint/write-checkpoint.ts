@@ -8,6 +8,7 @@ import { QuaverError } from '@quaver/numerics';
 import { hashBytes } from './hash-bytes.ts';
 import { passingName, stepFolderName, syncFolder } from './layout.ts';
 import { encodeManifest, type FileEntry, manifestFile, tensorFiles } from './manifest.ts';
+import type { ModuleIdentity } from './module-identity.ts';
 
 export interface CheckpointToSave {
   /** Steps done. */
@@ -32,7 +33,11 @@ export interface CheckpointToSave {
  * @throws QuaverError `checkpoint-disk-full`, `checkpoint-bad-state`, `tensor-duplicate-name`, `tensor-size-mismatch`, `aborted`, …;
  * nothing is left of the new checkpoint then
  */
-export async function writeCheckpoint(parent: string, module: string, save: CheckpointToSave): Promise<string> {
+export async function writeCheckpoint(
+  parent: string,
+  { module, parts }: ModuleIdentity,
+  save: CheckpointToSave,
+): Promise<string> {
   const { step, metric, signal } = save;
   const temporary = join(parent, passingName(step, 'partial'));
   try {
@@ -41,7 +46,7 @@ export async function writeCheckpoint(parent: string, module: string, save: Chec
       [tensorFiles.parameters]: await writeTensors(temporary, tensorFiles.parameters, save.parameters, signal),
       [tensorFiles.state]: await writeTensors(temporary, tensorFiles.state, save.state, signal),
     };
-    const manifest = encodeManifest({ step, metric, module, files, state: save.json });
+    const manifest = encodeManifest({ step, metric, module, moduleParts: parts, files, state: save.json });
     await writeFileAtomically(join(temporary, manifestFile), once(manifest), manifest.byteLength, asOptions(signal));
     await syncFolder(temporary);
     return await takePlace(parent, temporary, step);

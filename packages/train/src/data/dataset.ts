@@ -58,7 +58,7 @@ export class Dataset {
   /**
    * Examples in memory, tokenized in this thread when they are needed.
    * @param options `validation`: examples of their own, or a fraction of all that the seed chooses
-   * @throws QuaverError `data-empty`, `data-missing-field`, `data-bad-field`, `dataset-option`
+   * @throws QuaverError `data-empty`, `data-missing-field`, `data-bad-field`, `validation-split-impossible`, `dataset-option`
    */
   static async fromExamples(
     examples: readonly Example[],
@@ -77,7 +77,7 @@ export class Dataset {
 
   /**
    * Examples from anywhere. The dataset closes the sources.
-   * @throws QuaverError `data-empty`, `dataset-option`
+   * @throws QuaverError `data-empty`, `validation-split-impossible`, `dataset-option`
    */
   static async fromSource(
     source: ExampleSource,
@@ -96,7 +96,7 @@ export class Dataset {
     let held: Portion | undefined = validation.source && { source: validation.source };
     if (fraction !== undefined) {
       if (!(fraction > 0 && fraction < 1)) throw badOption('validation.fraction', fraction, 'a number between 0 and 1');
-      if (source.count < 2) throw badOption('validation.fraction', fraction, 'none: there is one example only');
+      if (source.count < 2) throw cannotSplit();
       const split = await splitExamples(source.count, fraction, resolved.seed);
       training = { source, examples: split.training };
       held = { source, examples: split.validation };
@@ -193,4 +193,14 @@ export class Dataset {
     }
     if (rows.length > 0) yield buildBatch(rows, rowTokens, align);
   }
+}
+
+function cannotSplit(): QuaverError {
+  return new QuaverError(
+    'validation-split-impossible',
+    'the data has one example only: none of it can be held back for validation',
+    {
+      hint: 'Give a validation file, or no validation. A short text without a separator is one example.',
+    },
+  );
 }

@@ -18,7 +18,8 @@ const quintic = [3.4445, -4.775, 2.0315] as const;
 
 /**
  * Muon (Jordan et al., 2024): the momentum of a matrix, with all singular values brought near 1, is the update; it is larger by
- * √(rows / columns) for tall matrices. Everything else goes through AdamW.
+ * √(rows / columns) for tall matrices. What is no matrix goes through AdamW; so should embeddings and the head, which only the caller
+ * knows by name.
  * @throws QuaverError `optimizer-option`
  */
 export function muon(options: MuonOptions = {}): Optimizer {

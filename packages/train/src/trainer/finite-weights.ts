@@ -3,7 +3,7 @@ import { QuaverError } from '@quaver/numerics';
 import type { TrainingSession } from './training-session.ts';
 
 /**
- * Whether all weights are numbers, after a loss or a gradient was not. Reads one tensor at a time.
+ * Whether all weights are finite, at the beginning and after a gradient was not. Reads one tensor at a time.
  * @throws QuaverError `weights-not-finite` when they were not at the beginning, `training-diverged` when steps made them so; both
  *   name the tensor and the first element, in row-major order
  */

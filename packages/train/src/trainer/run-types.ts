@@ -40,5 +40,6 @@ export interface TrainRunResult {
   readonly tokens_per_s: number;
   readonly skipped_steps: number;
   readonly parameters_sha256: string;
-  readonly ended: 'steps' | 'early-stop';
+  /** What ended it: all steps, all epochs, or a validation loss that did not fall any more. */
+  readonly ended: 'steps' | 'epochs' | 'early-stop';
 }

@@ -4,13 +4,14 @@ import type { TensorToWrite } from '@quaver/formats';
 import { parametersSha256 } from '../checkpoint/hash-bytes.ts';
 import type { CheckpointStore } from '../checkpoint/store.ts';
 import type { Batch } from '../data/batch.ts';
-import type { Dataset, TrainingBatch } from '../data/dataset.ts';
+import type { Dataset } from '../data/dataset.ts';
 import type { StepRecord } from '../metrics/records.ts';
 import type { RunWriter } from '../metrics/run-writer.ts';
 import { schedule } from '../schedule.ts';
 import { checkWeights, diverged } from './finite-weights.ts';
 import { afterEvaluation, encodeRunState, finiteOrNull, type RunState } from './run-state.ts';
 import type { TrainRunOptions, TrainRunResult } from './run-types.ts';
+import { type StepBatches, StepData } from './step-data.ts';
 import type { TrainingSession } from './training-session.ts';
 import { checkVocabulary } from './vocabulary.ts';
 
@@ -47,30 +48,31 @@ export class TrainLoop {
 
   async run(): Promise<TrainRunResult> {
     const { config, signal } = this.#options;
-    if (config.evaluate && this.#state.step === 0) {
-      // There is nothing yet that an abort could lose.
-      const loss = await this.#evaluate(signal);
-      if (!Number.isFinite(loss)) await checkWeights(this.#parts.session);
-      this.#state = { ...this.#state, val_loss_before: finiteOrNull(loss) };
-    }
+    const { dataset } = this.#parts;
     const first = this.#state.step;
-    const cursor = this.#state.cursor;
-    const batches = this.#parts.dataset.batches({ ...(cursor ? { cursor } : {}) });
+    const { cursor } = this.#state;
+    const { epochs } = config;
+    const batches = dataset.batches({ ...(cursor ? { cursor } : {}), ...(epochs === undefined ? {} : { epochs }) });
+    const data = new StepData(batches, config.batch.accumulate);
     let [tokens, seconds] = [0, 0];
     try {
+      if (first === 0) await this.#begin(data);
       while (this.#state.step < config.steps && !this.#isOutOfPatience()) {
         if (signal?.aborted) {
           await this.#save();
           throw abortedError(signal);
         }
-        const record = await this.#step(batches);
+        const { result: next, seconds: waited } = await timed(() => data.next());
+        if (!next) break;
+        const isLast = epochs !== undefined && (await data.peek()) === undefined;
+        const record = await this.#step(next, waited, isLast);
         tokens += record.tokens;
         seconds += trainingSeconds(record);
         const secondsLeft = ((config.steps - record.step) * seconds) / (record.step - first);
         this.#options.onEvent?.({ phase: 'step', record, steps: config.steps, secondsLeft });
       }
     } finally {
-      await batches.return();
+      await data.close();
     }
     await this.#save();
     return {
@@ -83,19 +85,31 @@ export class TrainLoop {
       tokens_per_s: seconds === 0 ? 0 : tokens / seconds,
       skipped_steps: this.#state.step - this.#state.applied_steps,
       parameters_sha256: await parametersSha256(this.#tensors('parameters')),
-      ended: this.#state.step < config.steps ? 'early-stop' : 'steps',
+      ended: this.#reason(),
     };
   }
 
-  async #step(batches: AsyncGenerator<TrainingBatch, void, undefined>): Promise<StepRecord> {
+  /** Before the first step. There is nothing yet that an abort could lose. */
+  async #begin(data: StepData): Promise<void> {
+    const { config, signal, module } = this.#options;
+    const { session } = this.#parts;
+    // Casts to FP8 saturate: neither loss nor gradient would tell of an infinite weight.
+    await checkWeights(session);
+    const first = await data.peek();
+    if (first) {
+      for (const batch of first.taken) checkVocabulary(batch, module);
+      await session.fillHistories(first.taken, signal ? { signal } : {});
+    }
+    if (!config.evaluate) return;
+    this.#state = { ...this.#state, val_loss_before: finiteOrNull(await this.#evaluate(signal)) };
+  }
+
+  async #step({ taken, cursor }: StepBatches, data: number, isLast: boolean): Promise<StepRecord> {
     const { config } = this.#options;
     const { session, writer } = this.#parts;
     const step = this.#state.step + 1;
     const lr = this.#rate(step);
-    const start = performance.now();
-    const { taken, cursor } = await take(batches, config.batch.accumulate);
     for (const batch of taken) checkVocabulary(batch, this.#options.module);
-    const data = (performance.now() - start) / 1000;
     // Not stopped by the signal: half a step would have to be thrown away.
     const { loss, gradNorm, skipped, seconds } = await session.step(taken, lr);
     const tokens = taken.reduce((sum, { realTokens }) => sum + realTokens, 0);
@@ -111,7 +125,7 @@ export class TrainLoop {
       cursor,
       skipped_in_a_row: skippedInARow,
     };
-    const due = config.evaluate && (step % config.evaluate.every === 0 || step === config.steps);
+    const due = config.evaluate && (step % config.evaluate.every === 0 || step === config.steps || isLast);
     const evaluation = due ? await timed(() => this.#evaluate()) : undefined;
     if (evaluation) {
       this.#state = afterEvaluation(this.#state, evaluation.result);
@@ -169,6 +183,11 @@ export class TrainLoop {
     }
   }
 
+  #reason(): TrainRunResult['ended'] {
+    if (this.#state.step >= this.#options.config.steps) return 'steps';
+    return this.#isOutOfPatience() ? 'early-stop' : 'epochs';
+  }
+
   #isOutOfPatience(): boolean {
     const { early_stop: rule } = this.#options.config;
     return rule !== undefined && this.#state.evaluations_without_gain >= rule.patience;
@@ -209,20 +228,6 @@ async function timed<T>(work: () => Promise<T>): Promise<{ readonly result: T; r
   const start = performance.now();
   const result = await work();
   return { result, seconds: (performance.now() - start) / 1000 };
-}
-
-/** The next micro-batches; the data has no end. */
-async function take(
-  batches: AsyncGenerator<TrainingBatch, void, undefined>,
-  count: number,
-): Promise<{ readonly taken: readonly Batch[]; readonly cursor: TrainingBatch['cursor'] }> {
-  const taken: TrainingBatch[] = [];
-  while (taken.length < count) {
-    const next = await batches.next();
-    if (next.done) throw new Error('the batches ended');
-    taken.push(next.value);
-  }
-  return { taken: taken.map(({ batch }) => batch), cursor: taken.at(-1)!.cursor };
 }
 
 async function* upTo<T>(items: AsyncIterable<T>, count = Number.POSITIVE_INFINITY): AsyncGenerator<T> {

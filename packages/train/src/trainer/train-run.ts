@@ -1,9 +1,9 @@
 /** @file A training run in a folder: steps, evaluations, checkpoints, records. */
-import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from '@quaver/generate';
 import { QuaverError } from '@quaver/numerics';
+import { type ModuleIdentity, sha256OfJson } from '../checkpoint/module-identity.ts';
 import { lockRunFolder, type RunLock } from '../checkpoint/run-lock.ts';
 import { CheckpointStore } from '../checkpoint/store.ts';
 import type { Dataset } from '../data/dataset.ts';
@@ -60,7 +60,7 @@ async function trainLocked(
     await saveConfig(lock, config);
   }
   const store = await CheckpointStore.open(lock, {
-    module: moduleDigest(options),
+    ...identityOf(options),
     keepLast: config.checkpoint.keep_last,
     keepBest: config.checkpoint.keep_best,
   });
@@ -101,11 +101,14 @@ async function checkFolder({ folder, resume = false }: TrainRunOptions): Promise
 }
 
 /** Identifies the tensors of a run: a checkpoint goes with one model, optimizer and recipe. */
-function moduleDigest({ module, config }: TrainRunOptions): string {
+function identityOf({ module, config }: TrainRunOptions): ModuleIdentity {
   const parameters = module.parameters.map(({ name, type, trainable }) => [name, type.shape, trainable]);
   const { optimizer, no_weight_decay, frozen, recipe } = config;
-  const text = JSON.stringify([module.name, parameters, optimizer, no_weight_decay, frozen, recipe]);
-  return createHash('sha256').update(text).digest('hex');
+  const shapes = Object.fromEntries(module.parameters.map(({ name, type }) => [name, type.shape]));
+  const parts = JSON.parse(
+    JSON.stringify({ model: module.name, optimizer, no_weight_decay, frozen, recipe, shape: shapes }),
+  );
+  return { module: sha256OfJson([module.name, parameters, optimizer, no_weight_decay, frozen, recipe]), parts };
 }
 
 async function openData({ config, folder, module, signal, onEvent }: TrainRunOptions): Promise<Dataset> {
@@ -132,6 +135,7 @@ async function openData({ config, folder, module, signal, onEvent }: TrainRunOpt
 async function openSession({ config, module, executor, signal, onEvent }: TrainRunOptions): Promise<TrainingSession> {
   return TrainingSession.open(module, executor, {
     ...trainingOptions(config, module),
+    seed: config.seed,
     signal,
     onProgress: onEvent,
   });

@@ -5,6 +5,7 @@ import {
   quantizationOutput,
   quantizeWeightsName,
   recipeStates,
+  roundingSeedState,
 } from '@quaver/compiler';
 import { type Executor, Session, type SessionProgress, type SessionState } from '@quaver/executor';
 import { findFunction, type HostTensor, type Module } from '@quaver/ir';
@@ -13,8 +14,11 @@ import type { TrainingModule } from '../graph/training-module.ts';
 import { type CompiledTraining, type CompileTrainingOptions, compileTraining } from './compile-training.ts';
 import { type LossBatch, lossInputs, weightOf } from './loss-inputs.ts';
 import { effectsOf, type QuantizationEffect } from './quantization-records.ts';
+import { roundingSeed } from './rounding-seed.ts';
 
 export interface TrainingSessionOptions extends CompileTrainingOptions {
+  /** Of stochastic rounding, where the recipe has any: a whole number from 0. Default 0. */
+  readonly seed?: number | undefined;
   readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
 }
 
@@ -62,8 +66,11 @@ export class TrainingSession implements AsyncDisposable {
   /** Scales come from earlier steps: before the first one, a pass over its data fills the histories. */
   readonly #needsHistory: boolean;
   readonly #measures: readonly QuantizationMeasure[];
+  #hasHistory = false;
   /** Steps that changed the parameters: what an optimizer counts. */
   #applied = 0;
+  /** What left the session half way through a step. */
+  #broken: unknown;
 
   private constructor(compiled: CompiledTraining, session: Session) {
     const { training, module, report, stepFunctions, measures, computed } = compiled;
@@ -83,7 +90,7 @@ export class TrainingSession implements AsyncDisposable {
    * @throws QuaverError `training-…`, `recipe-…`, `module-already-lowered`, `session-…`, `executor-…`, `aborted`
    */
   static async open(model: Module, executor: Executor, options: TrainingSessionOptions): Promise<TrainingSession> {
-    const { signal, onProgress } = options;
+    const { signal, onProgress, seed = 0 } = options;
     const compiled = await compileTraining(model, options);
     const { functions, computed } = compiled;
     const session = await Session.open(compiled.module, executor, {
@@ -94,6 +101,7 @@ export class TrainingSession implements AsyncDisposable {
     });
     const opened = new TrainingSession(compiled, session);
     try {
+      await opened.#seedRounding(seed, signal);
       await opened.#quantize(signal);
     } catch (error) {
       await session[Symbol.asyncDispose]();
@@ -112,36 +120,47 @@ export class TrainingSession implements AsyncDisposable {
   }
 
   /**
-   * One step on the micro-batches together, at a learning rate.
-   * @throws QuaverError `training-no-targets` when nothing counts, `session-…`, `aborted`
+   * For scales that come from earlier steps: fills their histories by a pass over the micro-batches of the first step, so that an
+   * evaluation before it has scales. A step does so itself where it was not done. Without such scales, or with histories, nothing happens.
+   * @throws QuaverError `training-no-targets`, `training-session-broken`, `session-…`, `aborted`
+   */
+  async fillHistories(
+    batches: readonly LossBatch[],
+    options: Pick<StepOptions, 'total' | 'signal'> = {},
+  ): Promise<void> {
+    if (!this.#needsHistory || this.#hasHistory) return;
+    const { total = targetsOf(batches), signal } = options;
+    this.#checkWhole();
+    await this.#wholeOrNothing(async () => {
+      for (const batch of batches) await this.#run('backward', lossInputs(batch, total), [], signal);
+    });
+    await this.#discard();
+    this.#hasHistory = true;
+  }
+
+  /**
+   * One step on the micro-batches together, at a learning rate. The signal is heeded until the gradients are complete; then, as after
+   * an error in them, the sums are clear again, and the next step is one on its own micro-batches alone.
+   * @throws QuaverError `training-no-targets` when nothing counts, `training-session-broken`, `session-…`, `aborted`
    */
   async step(batches: readonly LossBatch[], rate: number, options: StepOptions = {}): Promise<StepResult> {
-    const targets = batches.reduce((sum, batch) => sum + weightOf(batch), 0);
-    if (!(targets > 0)) throw noTargets();
+    const targets = targetsOf(batches);
     const { total = targets, signal } = options;
+    this.#checkWhole();
     const start = performance.now();
-    if (this.#needsHistory && this.#applied === 0) {
-      await this.#run('backward', lossInputs(batches[0]!, total), [], signal);
-      await this.#run('discard', {}, [], signal);
-    }
+    await this.fillHistories(batches, { total, signal });
     let loss = 0;
     const logprobs: Float32Array[] = [];
     const wanted = ['loss', ...(options.logprobs ? ['logprobs'] : [])];
-    for (const batch of batches) {
-      const results = await this.#run('backward', lossInputs(batch, total), wanted, signal);
-      loss += results.loss!.data[0]!;
-      if (options.logprobs) logprobs.push(results.logprobs!.data as Float32Array);
-    }
+    await this.#wholeOrNothing(async () => {
+      for (const batch of batches) {
+        const results = await this.#run('backward', lossInputs(batch, total), wanted, signal);
+        loss += results.loss!.data[0]!;
+        if (options.logprobs) logprobs.push(results.logprobs!.data as Float32Array);
+      }
+    });
     const middle = performance.now();
-    const numbers = { rate, ...this.#training.scalars(this.#applied + 1) };
-    const scalars = Object.entries(numbers).map(([name, value]) => [name, scalar(value)] as const);
-    const gradNorm = (await this.#run('update', Object.fromEntries(scalars), ['grad_norm'], signal)).grad_norm!
-      .data[0]!;
-    const skipped = !Number.isFinite(gradNorm);
-    if (!skipped) {
-      this.#applied++;
-      await this.#quantize(signal);
-    }
+    const { gradNorm, skipped } = await this.#update(rate);
     const seconds = { forward_backward: (middle - start) / 1000, update: (performance.now() - middle) / 1000 };
     return { loss, logprobs, gradNorm, targets, skipped, seconds };
   }
@@ -184,9 +203,8 @@ export class TrainingSession implements AsyncDisposable {
    * @throws QuaverError `training-no-targets`, `session-…`, `aborted`
    */
   async measureQuantization(batches: readonly LossBatch[], signal?: AbortSignal): Promise<QuantizationEffect[]> {
-    const targets = batches.reduce((sum, batch) => sum + weightOf(batch), 0);
-    const batch = batches.find((candidate) => weightOf(candidate) > 0);
-    if (!batch) throw noTargets();
+    const targets = targetsOf(batches);
+    const batch = batches.find((candidate) => weightOf(candidate) > 0)!;
     const effects: QuantizationEffect[] = [];
     for (const measure of this.#measures) {
       const { functionName } = measure;
@@ -260,11 +278,65 @@ export class TrainingSession implements AsyncDisposable {
       await this.#session.writeState(this.#state, tensor.name, await read('state', tensor), signal);
     }
     this.#applied = appliedSteps;
+    this.#hasHistory = true;
     await this.#quantize(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#session[Symbol.asyncDispose]();
+  }
+
+  /** Moves the masters. Not stopped by a signal: half an update could not be taken back. */
+  async #update(rate: number): Promise<Pick<StepResult, 'gradNorm' | 'skipped'>> {
+    const numbers = { rate, ...this.#training.scalars(this.#applied + 1) };
+    const scalars = Object.entries(numbers).map(([name, value]) => [name, scalar(value)] as const);
+    try {
+      const { grad_norm } = await this.#run('update', Object.fromEntries(scalars), ['grad_norm'], undefined);
+      const gradNorm = grad_norm!.data[0]!;
+      const skipped = !Number.isFinite(gradNorm);
+      if (!skipped) {
+        this.#applied++;
+        await this.#quantize(undefined);
+      }
+      return { gradNorm, skipped };
+    } catch (error) {
+      this.#broken = error;
+      throw error;
+    }
+  }
+
+  /** Clears the sums of gradients when the work that adds to them fails. @throws what the work throws */
+  async #wholeOrNothing(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      await this.#discard().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #discard(): Promise<void> {
+    try {
+      await this.#run('discard', {}, [], undefined);
+    } catch (error) {
+      this.#broken = error;
+      throw error;
+    }
+  }
+
+  #checkWhole(): void {
+    if (this.#broken === undefined) return;
+    throw new QuaverError('training-session-broken', 'an earlier step failed half way, and could not be taken back', {
+      hint: 'Open the model again, and restore a checkpoint.',
+      cause: this.#broken,
+    });
+  }
+
+  async #seedRounding(seed: number, signal: AbortSignal | undefined): Promise<void> {
+    const { name } = roundingSeedState;
+    if (!this.#state.has(name)) return;
+    const bytes = new Uint8Array(Int32Array.of(roundingSeed(seed)).buffer);
+    await this.#session.writeState(this.#state, name, bytes, signal);
   }
 
   async #quantize(signal: AbortSignal | undefined): Promise<void> {
@@ -283,6 +355,13 @@ export class TrainingSession implements AsyncDisposable {
 
 function scalar(value: number): HostTensor {
   return { type: { dtype: 'f32', shape: [1] }, data: Float32Array.of(value) };
+}
+
+/** @throws QuaverError `training-no-targets` */
+function targetsOf(batches: readonly LossBatch[]): number {
+  const targets = batches.reduce((sum, batch) => sum + weightOf(batch), 0);
+  if (!(targets > 0)) throw noTargets();
+  return targets;
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

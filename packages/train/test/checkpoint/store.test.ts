@@ -215,6 +215,25 @@ test('the checkpoint of another model, and one that is not there', async () => {
   expect(await latestCheckpoint(path.join(run, 'nothing'))).toBeUndefined();
 });
 
+test('the checkpoint of another model says what differs, where both know what they are made of', async () => {
+  const parts = { optimizer: { name: 'sgd', momentum: 0 }, recipe: 'bf16', shape: { a: [2, 3] } };
+  await (await openStore({ module: 'a', parts })).save(of(1));
+  const problem = async (changes: object) =>
+    (await failure((await openStore({ module: 'b', parts: { ...parts, ...changes } })).open(1))).message;
+  expect(await problem({ recipe: 'f32' })).toMatch(/: recipe was "bf16" and is "f32"$/);
+  expect(await problem({ optimizer: { name: 'sgd' } })).toMatch(/: optimizer\.momentum was 0 and is not there$/);
+  expect(await problem({ recipe: null, shape: { a: [3], b: [1], c: [2] } })).toMatch(
+    /: recipe was "bf16" and is null; shape\.a was \[2,3\] and is \[3\]; shape\.b was not there and is \[1\]; and 1 more$/,
+  );
+  // Of what has no parts, or the same ones, the identities are all that is known.
+  const identities = /: belongs to the model a, expected b$/;
+  expect(await problem({})).toMatch(identities);
+  expect((await failure((await openStore({ module: 'b' })).open(1))).message).toMatch(identities);
+  // As the first releases saved them.
+  await (await openStore({ module: 'a' })).save(of(1));
+  expect(await problem({ recipe: 'f32' })).toMatch(identities);
+});
+
 test('a save that fails leaves nothing of itself and the rest as it was', async () => {
   const store = await openStore();
   await store.save(of(1));

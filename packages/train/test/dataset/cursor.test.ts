@@ -188,7 +188,7 @@ describe('validation', () => {
     expect(without.hasValidation).toBe(false);
     await expect(without.validation().next()).rejects.toMatchObject({ code: 'validation-missing' });
     await expect(open(['a'], options, { validation: { fraction: 0.5 } })).rejects.toMatchObject({
-      code: 'dataset-option',
+      code: 'validation-split-impossible',
     });
     await expect(open(['a'], options, { validation: { examples: [] } })).rejects.toMatchObject({ code: 'data-empty' });
   });

@@ -37,6 +37,18 @@ test('data that is empty, malformed, too long, or has nothing to predict', async
   expect((await train('malformed', configOf({ steps: 1 }))).steps).toBe(1);
 });
 
+test('a generator of data that is missing, or exports nothing that writes data', async () => {
+  const generated = (module: string) => configOf({ data: { generate: { module, count: 4 }, align: 1 } });
+  const missing = await failure(train('no generator', generated(at('missing.mjs'))));
+  expect(missing).toMatchObject({ code: 'data-generator-invalid', where: { module: at('missing.mjs') } });
+  expect(missing.hint).toContain('writeDataset');
+  const other = await dataFile('other.mjs', 'export const writeData = () => undefined;');
+  expect(await failure(train('other generator', generated(other)))).toMatchObject({
+    code: 'data-generator-invalid',
+    message: expect.stringContaining('exports no function writeDataset'),
+  });
+});
+
 test('a model without a tokenizer, or whose tokenizer has more tokens than it', async () => {
   const without = train('no tokenizer', configOf(), { module: tinyLlama({}, false) });
   expect(await failure(without)).toMatchObject({ code: 'tokenizer-missing' });
@@ -65,6 +77,18 @@ test('weights that are not finite are named before the first step, evaluated or 
     await expect(records(`nan ${name}`)).rejects.toThrow(); // no step was counted
   }
 });
+
+test.each(['fp8-block', 'fp8-tensor', 'fp8-delayed', 'mxfp8'])(
+  'a weight that is infinite is named before the first step, although casts of %s would saturate it',
+  async (recipe) => {
+    const name = 'model.layers.0.mlp.up_proj.weight';
+    const broken = withParameter(tinyLlama(), name, (values) => values.fill(Number.NEGATIVE_INFINITY, 5, 6));
+    const error = await failure(train(`infinite ${recipe}`, configOf({ recipe }), { module: broken }));
+    expect(error).toMatchObject({ code: 'weights-not-finite', where: { tensor: name, element: 5 } });
+    expect(error.message).toContain('-Infinity');
+    await expect(records(`infinite ${recipe}`)).rejects.toThrow();
+  },
+);
 
 test('patterns of frozen parameters that name none, or all', async () => {
   const none = await failure(train('none', configOf({ frozen: ['model.layer.*'] })));
@@ -119,9 +143,16 @@ test('resuming what is no run, or cannot go on', async () => {
 
   await copy('other model');
   const other = attempt('other model', config, { module: tinyLlama({ intermediate_size: 64 }) });
-  expect(await failure(other)).toMatchObject({ code: 'checkpoint-of-another-model' });
+  expect(await failure(other)).toMatchObject({
+    code: 'checkpoint-of-another-model',
+    message: expect.stringMatching(/: shape\.model\.layers\.0\.mlp\.\w+\.weight was \[.*\d\] and is \[.*; and 3 more$/),
+  });
   const optimizer = { ...config, optimizer: { name: 'sgd', momentum: 0, nesterov: false, weight_decay: 0 } as const };
-  expect(await failure(attempt('other model', optimizer))).toMatchObject({ code: 'checkpoint-of-another-model' });
+  const sgd = await failure(attempt('other model', optimizer));
+  expect(sgd).toMatchObject({ code: 'checkpoint-of-another-model', hint: expect.stringContaining('started with') });
+  expect(sgd.message).toContain('optimizer.name was "adamw" and is "sgd"');
+  const recipe = await failure(attempt('other model', { ...config, recipe: 'f32' }));
+  expect(recipe.message).toMatch(/step-00000004: recipe was "bf16" and is "f32"$/);
 
   await copy('other data');
   await writeFile(data, sums(61));

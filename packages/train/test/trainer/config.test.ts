@@ -33,10 +33,21 @@ test('defaults are filled in', () => {
   expect(problemOf({})).toBe('nothing');
 });
 
+test('AdamW has the same defaults, named or not; only the others keep their weights by default', () => {
+  const { optimizer } = parseTrainConfig(minimal);
+  expect(optimizer).toEqual({ name: 'adamw', beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 });
+  const named = (name: string) => parseTrainConfig({ ...minimal, optimizer: { name } }).optimizer;
+  expect(named('adamw')).toEqual(optimizer);
+  for (const name of ['sgd', 'adafactor', 'muon']) expect(named(name).weight_decay).toBe(0);
+  expect(named('muon')).toMatchObject({ beta1: 0.9, beta2: 0.95 });
+});
+
 test.each([
-  [{ stepz: 1 }, /^config: unknown field stepz \/ Fields of config: model, data, steps, batch, recipe, /],
+  [{ stepz: 1 }, /^config: unknown field stepz \/ Fields of config: model, data, steps, epochs, batch, recipe, /],
   [{ steps: 'x' }, /^steps: .*expected number, received string/],
   [{ steps: 0 }, /^steps: .*>=1/],
+  [{ epochs: 1.5 }, /^epochs: .*expected int/],
+  [{ epochs: 0 }, /^epochs: .*>=1/],
   [{ optimizer: { name: 'adam' } }, /^optimizer\.name: .*'adamw' \| 'sgd' \| 'adafactor' \| 'muon'/],
   [
     { optimizer: { name: 'sgd', beta1: 0.9 } },

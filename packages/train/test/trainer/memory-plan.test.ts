@@ -6,22 +6,10 @@ import { cpuPlugin } from '@quaver/executor-cpu';
 import { createLlama } from '@quaver/models';
 import { describe, expect, test } from 'vitest';
 import { openMetered } from '../../../executor-cpu/test/memory-meter.ts';
-import { adamw, type LossBatch, planTrainingMemory, sgd, TrainingSession } from '../../src/index.ts';
+import { adamw, planTrainingMemory, sgd, TrainingSession } from '../../src/index.ts';
 import { compileTraining } from '../../src/trainer/compile-training.ts';
+import { batchOf } from './loss-batches.ts';
 import { tinyLlama } from './tiny-run.ts';
-
-function batchOf(rows: number, rowTokens: number): LossBatch {
-  const count = rows * rowTokens;
-  const integers = (make: (i: number) => number) => Int32Array.from({ length: count }, (_, i) => make(i));
-  return {
-    ...{ rows, rowTokens },
-    tokens: integers((i) => (i * 7919) % 301),
-    targets: integers((i) => (i * 104_729) % 301),
-    mask: new Float32Array(count).fill(1),
-    position: integers((i) => i % rowTokens),
-    firstKey: integers(() => 0),
-  };
-}
 
 const optimizers = { adamw: adamw({}), sgd: sgd({}) };
 

@@ -4,7 +4,19 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { listCheckpoints, readRunConfig } from '../../src/node.ts';
-import { at, configOf, failure, records, tinyLlama, train, weightsOf } from './tiny-run.ts';
+import { stochasticRecipe } from './stochastic-recipe.ts';
+import {
+  at,
+  configOf,
+  dataFile,
+  failure,
+  records,
+  sums,
+  tinyLlama,
+  train,
+  weightsOf,
+  withParameter,
+} from './tiny-run.ts';
 
 test.each(['f32', 'bf16', 'fp8-block'])('a run in %s: the loss falls, and its files tell of it', async (recipe) => {
   const config = configOf({ recipe, steps: 12, evaluate: { every: 4 }, checkpoint: { every: 4, keep_last: 2 } });
@@ -82,6 +94,71 @@ test('weights decay but for those that shall not', async () => {
   }
 });
 
+test('epochs: the run ends with the data, and a last step has the micro-batches that are left', async () => {
+  const files = await dataFile('epochs.jsonl', sums(30));
+  const epochs = (count: number, accumulate: number, changes = {}) =>
+    configOf({
+      ...{ data: { files, validation: { fraction: 0.1 }, align: 1 }, steps: 1000, epochs: count },
+      ...{ batch: { rows: 1, tokens: 64, accumulate }, evaluate: { every: 1000 }, recipe: 'fp8-block' },
+      ...changes,
+    });
+  const single = await train('single batches', epochs(1, 1));
+  expect(single.ended).toBe('epochs');
+  const pairs = await train('pairs', epochs(1, 2));
+  expect(single.steps % 2).toBe(1);
+  expect(pairs).toMatchObject({ ended: 'epochs', steps: (single.steps + 1) / 2, tokens: single.tokens });
+  const twice = await train('twice', epochs(2, 2));
+  expect(twice.tokens).toBe(2 * single.tokens);
+  // The last step is evaluated and has a checkpoint.
+  const last = (await records('twice')).at(-1)!;
+  expect([last.step, last.val_loss]).toEqual([twice.steps, twice.val_loss]);
+  expect(twice.val_loss).toBeLessThan(twice.val_loss_before!);
+  expect((await listCheckpoints(at('twice'))).at(-1)).toMatchObject({ step: twice.steps, metric: twice.val_loss });
+  // The steps may come first.
+  expect(await train('steps first', epochs(2, 2, { steps: 2 }))).toMatchObject({ steps: 2, ended: 'steps' });
+  // Stopped in the second pass and resumed, it has the same end; resumed again, nothing is left to do.
+  const controller = new AbortController();
+  const stopped = train('resumed', epochs(2, 2), {
+    signal: controller.signal,
+    onEvent: (event) => {
+      if (event.phase === 'step' && event.record.epoch === 1) controller.abort();
+    },
+  });
+  await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const { tokens_per_s: _, ...found } = await train('resumed', epochs(2, 2), { resume: true });
+    const { tokens_per_s: __, ...expected } = twice;
+    expect(found).toEqual(expected);
+  }
+});
+
+test('before the first step, the validation loss of delayed scales is that of filled histories', async () => {
+  // Without a history, activations of this size would be cut off at the largest FP8 number.
+  const module = withParameter(tinyLlama(), 'model.layers.0.post_attention_layernorm.weight', (values) =>
+    values.fill(3000),
+  );
+  const before = async (recipe: string) => {
+    const config = configOf({ recipe, steps: 1, evaluate: { every: 1 } });
+    return (await train(`large ${recipe}`, config, { module })).val_loss_before!;
+  };
+  const expected = await before('bf16');
+  expect(Math.abs((await before('fp8-delayed')) / expected - 1)).toBeLessThan(2e-3);
+});
+
+test('the seed is that of stochastic rounding, too: the same seed gives the same bits', async () => {
+  // One row holds all of the data: its order does not matter, and only the rounding differs.
+  const files = await dataFile('one.jsonl', sums(1));
+  const seeded = (name: string, seed: number, recipe: unknown = stochasticRecipe()) =>
+    train(name, configOf({ data: { files, align: 1 }, recipe, seed, steps: 2, quantization_every: 0 }));
+  const digests = [await seeded('seed 0', 0), await seeded('seed 1', 1), await seeded('seed 0 again', 0)].map(
+    ({ parameters_sha256: digest }) => digest,
+  );
+  expect(digests[2]).toBe(digests[0]);
+  expect(digests[1]).not.toBe(digests[0]);
+  const plain = await seeded('seed 0 plain', 0, 'fp8-block');
+  expect((await seeded('seed 1 plain', 1, 'fp8-block')).parameters_sha256).toBe(plain.parameters_sha256);
+});
+
 test('early stop: after so many evaluations without a gain', async () => {
   // Nothing can be gained at a rate of 0: the first evaluation is the best one, two more are patience.
   const config = configOf({
@@ -136,26 +213,44 @@ test('a rate without reason ends the run after max_skipped steps, and the checkp
   expect(again).toMatchObject({ code: 'training-diverged', where: { step: 4 } });
 });
 
-test('a signal stops after the step, with a checkpoint; resumed, the run has the bits of one that was not stopped', async () => {
-  const config = configOf({ recipe: 'fp8-block', steps: 9, evaluate: { every: 2 } });
-  const expected = await train('whole', config);
-  const controller = new AbortController();
-  const reason = new Error('enough');
-  const stopped = train('stopped', config, {
-    signal: controller.signal,
-    onEvent: (event) => {
-      if (event.phase === 'step' && event.record.step === 5) controller.abort(reason);
-    },
-  });
-  const error = await stopped.catch((error) => error);
-  expect(error).toMatchObject({ code: 'aborted', cause: reason });
-  expect((await listCheckpoints(at('stopped'))).at(-1)?.step).toBe(5);
-  const found = await train('stopped', config, { resume: true });
-  expect(found.parameters_sha256).toBe(expected.parameters_sha256);
-  const timeless = async (name: string) =>
-    (await records(name)).map(({ seconds: _, tokens_per_s: __, ...record }) => record);
-  expect(await timeless('stopped')).toEqual(await timeless('whole'));
-  // Stopped before anything was done, there is no checkpoint, and it can begin again.
-  await expect(train('at once', config, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
-  expect((await train('at once', config, { resume: true })).parameters_sha256).toBe(expected.parameters_sha256);
-});
+test.each([
+  ['fp8-block', 'fp8-block'],
+  ['fp8-delayed', 'fp8-delayed'],
+  ['stochastic rounding', stochasticRecipe()],
+])(
+  '%s: a signal stops after the step, with a checkpoint; resumed, the run has the bits of one that was not stopped',
+  async (name, recipe) => {
+    const config = configOf({
+      recipe,
+      seed: 3,
+      steps: 9,
+      batch: { rows: 1, tokens: 64, accumulate: 2 },
+      evaluate: { every: 2 },
+    });
+    const [whole, part, atOnce] = ['whole', 'stopped', 'at once'].map((run) => `${name} ${run}`) as [
+      string,
+      string,
+      string,
+    ];
+    const expected = await train(whole, config);
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const stopped = train(part, config, {
+      signal: controller.signal,
+      onEvent: (event) => {
+        if (event.phase === 'step' && event.record.step === 5) controller.abort(reason);
+      },
+    });
+    const error = await stopped.catch((error) => error);
+    expect(error).toMatchObject({ code: 'aborted', cause: reason });
+    expect((await listCheckpoints(at(part))).at(-1)?.step).toBe(5);
+    const found = await train(part, config, { resume: true });
+    expect(found.parameters_sha256).toBe(expected.parameters_sha256);
+    const timeless = async (run: string) =>
+      (await records(run)).map(({ seconds: _, tokens_per_s: __, ...record }) => record);
+    expect(await timeless(part)).toEqual(await timeless(whole));
+    // Stopped before anything was done, there is no checkpoint, and it can begin again.
+    await expect(train(atOnce, config, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+    expect((await train(atOnce, config, { resume: true })).parameters_sha256).toBe(expected.parameters_sha256);
+  },
+);

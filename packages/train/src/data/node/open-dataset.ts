@@ -37,7 +37,8 @@ export interface OpenDatasetOptions extends DatasetOptions {
  * predicted; or `{"messages": [{"role", "content"}]}`, rendered with the tokenizer's chat template, the assistant's answers
  * predicted with the token that ends them.
  * @throws QuaverError `data-empty`, `data-malformed-json`, `data-missing-field`, `data-bad-field`, `data-bad-utf8`,
- * `data-line-too-long`, `dataset-option`, `file-not-found` and other `file-…`, `aborted`, `tokenizer-worker-failed`
+ * `data-line-too-long`, `dataset-option`, `validation-split-impossible`, `validation-not-disjoint`, `file-not-found` and other
+ * `file-…`, `aborted`, `tokenizer-worker-failed`
  */
 export async function openDataset(options: OpenDatasetOptions): Promise<Dataset> {
   const { tokenizer, endToken, rowTokens } = resolveOptions(options);
