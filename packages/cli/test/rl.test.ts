@@ -52,6 +52,13 @@ describe('rl run', () => {
     // What was learned is a model like any other.
     const { stdout } = await quaver(['generate', at('run/out/model.qvr'), '--chat', '--prompt', '2 + 3 = ?']);
     expect(stdout).toContain('####');
+    const best = at('run/best.qvr');
+    await quaverJson(['export', at('run/out'), '--checkpoint', 'best', '-o', best]);
+    expect((await quaver(['inspect', best])).code).toBe(0);
+    expect(await quaver(['export', at('run/out'), '-o', best])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--checkpoint'),
+    });
   });
 
   it('killed with SIGKILL and resumed, it has the bits of a run that was not', async () => {

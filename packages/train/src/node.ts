@@ -1,4 +1,5 @@
 export { parametersSha256 } from './checkpoint/hash-bytes.ts';
+export { type IdentityParts, type ModuleIdentity, moduleIdentity } from './checkpoint/module-identity.ts';
 export {
   bestCheckpoint,
   type CheckpointInfo,

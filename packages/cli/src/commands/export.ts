@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import path from 'node:path';
 import {
   exportHfBf16,
   exportHfFp8,
@@ -11,6 +13,7 @@ import {
 import { Command, Option } from 'commander';
 import { openModel } from '../model-file.ts';
 import { checkOutput } from '../output-path.ts';
+import { UsageError } from '../report-error.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../run.ts';
 import { formatBytes } from '../terminal/units.ts';
 import { checkpoint } from '../values.ts';
@@ -26,7 +29,7 @@ export function exportCommand(environment: Environment): Command {
     .description('Write a model as a Hugging Face folder, in FP8 blocks or in BF16, which vLLM and transformers read.')
     .argument(
       '<model>',
-      'a .qvr file: imported, trained, or compiled with fp8-block or fp8-block-f32; with --checkpoint, the folder of a training run',
+      'a .qvr file: imported, trained, or compiled with fp8-block or fp8-block-f32; with --checkpoint, the folder of a run',
     )
     .addOption(
       new Option(
@@ -56,6 +59,9 @@ the output has that name and no --format is given.`,
 async function exportModel(run: Run, model: string, flags: ExportFlags): Promise<void> {
   const { output, checkpoint: which, format } = flags;
   if (which === undefined) {
+    if (existsSync(path.join(model, 'checkpoints'))) {
+      throw new UsageError(`${model} is the folder of a run`, 'Add --checkpoint best, latest or a step.');
+    }
     await using module = await openModel(run, model);
     await exportFolder(run, module, model, flags);
     return;

@@ -1,5 +1,4 @@
 /** @file A reinforcement-learning run in a folder: it is started, or goes on from its latest checkpoint. */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Executor } from '@quaver/executor';
 import { writeFileAtomically } from '@quaver/formats/node';
@@ -12,6 +11,8 @@ import {
   checkUnused,
   clearLeftovers,
   lockRunFolder,
+  type ModuleIdentity,
+  moduleIdentity,
   openRunWriter,
   type RunKind,
   type RunLock,
@@ -105,7 +106,7 @@ async function runLocked(
     await saveConfig(lock, config);
   }
   const { keep_last: keepLast, keep_best: keepBest } = config.checkpoint;
-  const store = await CheckpointStore.open(lock, { module: digest(options), keepLast, keepBest });
+  const store = await CheckpointStore.open(lock, { ...identityOf(options), keepLast, keepBest });
   const checkpoint = resume ? await checkpointToResume(store, config) : undefined;
   await using policy = await Policy.open(module, executor, {
     ...policyOptions(config, learner.objective),
@@ -151,11 +152,7 @@ async function writeReport({ folder }: RunLock, config: RlConfig, result: RlRunR
 }
 
 /** Identifies the tensors of a run: a checkpoint goes with one model, optimizer and recipe. */
-function digest({ module, config }: RlRunOptions): string {
-  const parameters = module.parameters.map(({ name, type, trainable }) => [name, type.shape, trainable]);
+function identityOf({ module, config }: RlRunOptions): ModuleIdentity {
   const { optimizer, no_weight_decay, frozen, recipe, kv_cache, attention, lm_head } = config;
-  const chosen = [optimizer, no_weight_decay, frozen, recipe, kv_cache, attention, lm_head];
-  return createHash('sha256')
-    .update(JSON.stringify([module.name, parameters, ...chosen]))
-    .digest('hex');
+  return moduleIdentity(module, { optimizer, no_weight_decay, frozen, recipe, kv_cache, attention, lm_head });
 }

@@ -1,6 +1,7 @@
 /** @file A checkpoint of a run as a model: the graph that the run started from, with the weights of one of its steps. */
 import { concreteElementCount, type Module, type Parameter, type TensorData } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
+import { readRlConfig } from '@quaver/rl/node';
 import { type ModelConfig, withMasters } from '@quaver/train';
 import {
   bestCheckpoint,
@@ -16,7 +17,7 @@ import { openTrainingModel, type TrainingModel } from './training-model.ts';
 export type WhichCheckpoint = 'best' | 'latest' | number;
 
 export interface CheckpointModelOptions {
-  /** The model that the run in a folder started from; default what the configuration of a training run says. */
+  /** The model that the run in a folder started from; default what its configuration says. */
   readonly readModel?: (runFolder: string) => Promise<ModelConfig>;
   readonly signal?: AbortSignal;
 }
@@ -58,8 +59,15 @@ export async function openCheckpointModel(
   }
 }
 
+/** What the configuration of a run says, be it of training or of reinforcement learning. */
 async function modelOfRun(runFolder: string): Promise<ModelConfig> {
-  return (await readRunConfig(runFolder)).model;
+  try {
+    return (await readRunConfig(runFolder)).model;
+  } catch (error) {
+    const other = await readRlConfig(runFolder).catch(() => undefined);
+    if (other) return other.model;
+    throw error;
+  }
 }
 
 async function stepOf(runFolder: string, which: WhichCheckpoint): Promise<number> {

@@ -1,6 +1,7 @@
 /** @file What identifies the tensors of a run, and what two of them differ in. */
 import { createHash } from 'node:crypto';
 import type { JsonValue } from '@quaver/formats';
+import type { Module } from '@quaver/ir';
 
 /** The parts of an identity, by what people call them. */
 export type IdentityParts = Readonly<Record<string, JsonValue>>;
@@ -12,7 +13,20 @@ export interface ModuleIdentity {
   readonly parts?: IdentityParts | undefined;
 }
 
-export function sha256OfJson(value: unknown): string {
+/**
+ * The identity of a module that trains with some choices, such as its optimizer and its recipe.
+ * @param choices JSON, in an order that stays; undefined counts as null
+ */
+export function moduleIdentity(module: Module, choices: Readonly<Record<string, unknown>>): ModuleIdentity {
+  const parameters = module.parameters.map(({ name, type, trainable }) => [name, type.shape, trainable]);
+  const shape = Object.fromEntries(module.parameters.map(({ name, type }) => [name, type.shape]));
+  return {
+    module: sha256OfJson([module.name, parameters, ...Object.values(choices)]),
+    parts: JSON.parse(JSON.stringify({ model: module.name, ...choices, shape })),
+  };
+}
+
+function sha256OfJson(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 

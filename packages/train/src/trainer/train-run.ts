@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from '@quaver/generate';
 import { QuaverError } from '@quaver/numerics';
-import { type ModuleIdentity, sha256OfJson } from '../checkpoint/module-identity.ts';
+import { type ModuleIdentity, moduleIdentity } from '../checkpoint/module-identity.ts';
 import { lockRunFolder, type RunLock } from '../checkpoint/run-lock.ts';
 import { CheckpointStore } from '../checkpoint/store.ts';
 import type { Dataset } from '../data/dataset.ts';
@@ -102,13 +102,8 @@ async function checkFolder({ folder, resume = false }: TrainRunOptions): Promise
 
 /** Identifies the tensors of a run: a checkpoint goes with one model, optimizer and recipe. */
 function identityOf({ module, config }: TrainRunOptions): ModuleIdentity {
-  const parameters = module.parameters.map(({ name, type, trainable }) => [name, type.shape, trainable]);
   const { optimizer, no_weight_decay, frozen, recipe } = config;
-  const shapes = Object.fromEntries(module.parameters.map(({ name, type }) => [name, type.shape]));
-  const parts = JSON.parse(
-    JSON.stringify({ model: module.name, optimizer, no_weight_decay, frozen, recipe, shape: shapes }),
-  );
-  return { module: sha256OfJson([module.name, parameters, optimizer, no_weight_decay, frozen, recipe]), parts };
+  return moduleIdentity(module, { optimizer, no_weight_decay, frozen, recipe });
 }
 
 async function openData({ config, folder, module, signal, onEvent }: TrainRunOptions): Promise<Dataset> {
