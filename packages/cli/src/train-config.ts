@@ -87,9 +87,12 @@ export function fromFlags(given: Json, flags: TrainFlags, recipe: string | Recip
     data,
     batch,
     schedule,
-    ...(fresh ? { evaluate: { every }, checkpoint: { every } } : {}),
+    ...(fresh ? { evaluate: { every, batches: usualBatches }, checkpoint: { every } } : {}),
   };
 }
+
+/** Validation batches of an evaluation: a large file shall not take longer to evaluate than to train on. */
+const usualBatches = 50;
 
 /** Tokens of a row, unless the context of the model is shorter. */
 const usualLength = 512;
@@ -107,6 +110,9 @@ export async function withLength(config: Json): Promise<Json> {
 }
 
 function validationOf(flags: TrainFlags, fresh: boolean): Json {
+  if (flags.validation !== undefined && flags.validationFraction !== undefined) {
+    throw new UsageError('--validation does not go with --validation-fraction', 'Give the one or the other.');
+  }
   if (flags.validation !== undefined) return { validation: { file: path.resolve(flags.validation) } };
   if (flags.validationFraction !== undefined) return { validation: { fraction: flags.validationFraction } };
   return fresh ? { validation: { fraction: 0.05 } } : {};

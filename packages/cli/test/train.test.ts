@@ -179,6 +179,9 @@ describe('bad input', () => {
     });
     expect(await failure('train', '--config', 'files/none.json')).toMatchObject({ code: 'file-not-found' });
     expect(await failure('train', '--model', 'm.qvr', '--data', 'd')).toMatchObject({ exit: 2, code: 'usage' });
+    const both = ['--validation', 'v', '--validation-fraction', '0.1'];
+    const all = ['train', '--model', 'm.qvr', '--data', 'd', '--steps', '1', '--out', 'r', ...both];
+    expect(await failure(...all)).toMatchObject({ exit: 2, code: 'usage' });
     writeFileSync(at('files/recipe.json'), '{"name": "x", "generate": {"linear": "int8"}, "train": {"linear": "f32"}}');
     const recipe = await failure(...variant('recipe of a file', { recipe: './recipe.json' }));
     expect(recipe).toMatchObject({ code: 'recipe-invalid', message: expect.stringContaining('generate.linear') });

@@ -34,6 +34,9 @@ const generatedSchema = z.strictObject({
   ...packing,
 });
 
+/** Of a micro-batch: beyond this no computer has the memory, and a typing error is likely. */
+const mostTokens = 2 ** 22;
+
 const batchSchema = z.strictObject({
   rows: count,
   tokens: count,
@@ -87,6 +90,10 @@ function conflictsOf(config: TrainConfig): string[] {
   if (config.evaluate && held === undefined) {
     const field = 'files' in config.data ? 'data.validation' : 'data.generate.validation';
     conflicts.push(`evaluate: there is no ${field}`);
+  }
+  const tokens = config.batch.rows * config.batch.tokens;
+  if (tokens > mostTokens) {
+    conflicts.push(`batch: rows of ${tokens} tokens together, expected up to ${mostTokens}; accumulate micro-batches`);
   }
   if (config.early_stop && !config.evaluate) conflicts.push('early_stop: it needs evaluate');
   const wrong = scheduleConflict(config.schedule, config.steps);

@@ -3,9 +3,9 @@
  * one takes it over. Process numbers are used again, most of all in containers, so the lock also holds when the process began.
  */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileError } from '@quaver/formats/node';
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
@@ -34,7 +34,7 @@ export interface RunLock {
 export async function lockRunFolder(folder: string): Promise<RunLock> {
   const file = join(folder, 'run.lock');
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const content = `${JSON.stringify(await describe(process.pid))}\n`;
     // Each turn either gets the lock, or finds a living owner, or puts one stale lock away.
     while (!(await create(file, content))) await putAwayStale(folder, file);
@@ -50,6 +50,27 @@ export async function lockRunFolder(folder: string): Promise<RunLock> {
   } catch (error) {
     throw fileError(folder, error);
   }
+}
+
+/** With the folders that it is in. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    // On a read-only file system a recursive mkdir says that there is no such folder; a plain one says why.
+    let missing = resolve(folder);
+    while (!(await exists(dirname(missing)))) missing = dirname(missing);
+    await mkdir(missing);
+    await mkdir(folder, { recursive: true });
+  }
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Creates the lock with its content in one step; false where there is one. */

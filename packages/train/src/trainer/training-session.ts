@@ -141,11 +141,12 @@ export class TrainingSession implements AsyncDisposable {
   /**
    * One step on the micro-batches together, at a learning rate. The signal is heeded until the gradients are complete; then, as after
    * an error in them, the sums are clear again, and the next step is one on its own micro-batches alone.
-   * @throws QuaverError `training-no-targets` when nothing counts, `training-session-broken`, `session-…`, `aborted`
+   * @throws QuaverError `training-rate`, `training-no-targets` when nothing counts, `training-session-broken`, `session-…`, `aborted`
    */
   async step(batches: readonly LossBatch[], rate: number, options: StepOptions = {}): Promise<StepResult> {
     const targets = targetsOf(batches);
     const { total = targets, signal } = options;
+    checkRate(rate);
     this.#checkWhole();
     const start = performance.now();
     await this.fillHistories(batches, { total, signal });
@@ -378,5 +379,14 @@ function frozenChanged(name: string): QuaverError {
 function noTargets(): QuaverError {
   return new QuaverError('training-no-targets', 'no token of the batch counts', {
     hint: 'The loss mask is 0 everywhere: check that the data has answers, and that they fit the length.',
+  });
+}
+
+/** A rate that is no number would make all weights none. */
+function checkRate(rate: number): void {
+  if (Number.isFinite(rate) && rate >= 0) return;
+  throw new QuaverError('training-rate', `the learning rate is ${rate}, expected a finite number of at least 0`, {
+    hint: 'Look at the schedule that gave it.',
+    where: { option: 'rate' },
   });
 }

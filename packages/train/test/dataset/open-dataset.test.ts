@@ -171,7 +171,7 @@ describe('errors', () => {
       [[], {}, 'dataset-option'],
       [text, { separator: '' }, 'dataset-option'],
       [text, { passageBytes: 3 }, 'dataset-option'],
-      [text, { validation: { fraction: 0.5 } }, 'dataset-option'],
+      [text, { validation: { fraction: 0.5 } }, 'validation-split-impossible'],
       [text, { validation: { file: link } }, 'validation-not-disjoint'],
       [text, { validation: { file: path.join(folder, 'none.txt') } }, 'file-not-found'],
     ];

@@ -48,6 +48,10 @@ test.each([
   [{ steps: 0 }, /^steps: .*>=1/],
   [{ epochs: 1.5 }, /^epochs: .*expected int/],
   [{ epochs: 0 }, /^epochs: .*>=1/],
+  [
+    { batch: { rows: 99_999_999_999, tokens: 8 } },
+    /^batch: rows of 799999999992 tokens together, expected up to 4194304/,
+  ],
   [{ optimizer: { name: 'adam' } }, /^optimizer\.name: .*'adamw' \| 'sgd' \| 'adafactor' \| 'muon'/],
   [
     { optimizer: { name: 'sgd', beta1: 0.9 } },

@@ -57,6 +57,16 @@ test('a session whose step can neither be ended nor taken back takes no more of 
   await expect(session.step([first], 0.1)).rejects.toMatchObject({ code: 'training-session-broken' });
 });
 
+test.each([Number.NaN, Number.POSITIVE_INFINITY, -1])(
+  'a rate of %d is refused, and nothing has moved',
+  async (rate) => {
+    await using session = await open();
+    const { loss } = await session.evaluate([first]);
+    await expect(session.step([first], rate)).rejects.toMatchObject({ code: 'training-rate' });
+    expect((await session.evaluate([first])).loss).toBe(loss);
+  },
+);
+
 test('nothing counts in the targets', async () => {
   await using session = await open();
   const none = { ...first, mask: new Float32Array(first.mask.length) };
