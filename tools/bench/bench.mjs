@@ -2,8 +2,9 @@
  * @file `npm run bench`: side by side with peers and with the measured limits of the machine, one line for every claim.
  *
  *   npm run bench                                 all lines, as a table
+ *   npm run bench -- train                        lines by id, or by the first parts of it
  *   npm run -s bench -- --json                    {"machine", "results"} on standard output
- *   npm run -s bench -- --only gemm.fp8 --runs 3  lines by id, or by the first parts of it; more with commas
+ *   npm run -s bench -- --only gemm.fp8 --runs 3  the same; more with commas
  *   npm run bench -- --list                       the ids
  *   npm run bench -- --write-docs                 also writes docs/benchmarks.md and its plots
  */
@@ -17,10 +18,12 @@ import { installPeers, installPythonPeers, whyNoPeers } from './peers.mjs';
 import { table, writeDocs } from './report.mjs';
 import { runGroup } from './run-group.mjs';
 
-const usage = 'Usage: npm run bench -- [--json] [--only ID[,ID…]] [--runs N] [--list] [--write-docs] [--out FILE]';
+const usage =
+  'Usage: npm run bench -- [ID …] [--json] [--only ID[,ID…]] [--runs N] [--list] [--write-docs] [--out FILE]';
 
 function readArguments() {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       json: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
@@ -33,7 +36,7 @@ function readArguments() {
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1)
     throw new RangeError(`--runs is ${values.runs}, expected a whole number above 0`);
-  return { ...values, runs, selected: selectLines(values.only.flatMap((ids) => ids.split(','))) };
+  return { ...values, runs, selected: selectLines([...positionals, ...values.only].flatMap((ids) => ids.split(','))) };
 }
 
 const started = performance.now();
