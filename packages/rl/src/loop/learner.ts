@@ -49,7 +49,8 @@ export class Learner implements AsyncDisposable {
   async open(policy: Policy): Promise<void> {
     this.#policy = policy;
     const { training, isUnified: isShared } = policy;
-    this.#isExact = isShared && isUnified(recipeOf(this.#config)) && training.report.rowInvariant;
+    const { rowInvariant } = training.session.executor.capabilities;
+    this.#isExact = isShared && rowInvariant && training.report.rowInvariant && isUnified(recipeOf(this.#config));
     if (this.#plan.usesReference) {
       this.#reference = await ReferencePolicy.copy(training, training.session.executor);
     }

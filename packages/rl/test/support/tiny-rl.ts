@@ -16,7 +16,7 @@ import type { Reward, RlResponse, RlTask } from '../../src/tasks/environment.ts'
 
 const folder = await mkdtemp(path.join(tmpdir(), 'quaver-rl-'));
 /** One thread of native code; two of WebAssembly; sums in any order. */
-const executor = await cpuPlugin.open({ threads: 1 });
+export const executor: Executor = await cpuPlugin.open({ threads: 1 });
 export const webAssembly: Executor = await cpuPlugin.open({ device: 'wasm', threads: 2 });
 const fast = await cpuPlugin.open({ threads: 1, reduction: 'fast' });
 afterAll(async () => {
@@ -31,7 +31,7 @@ export const at = (name: string): string => path.join(folder, name);
 const tokenizerFile = (name: string) =>
   readFileSync(new URL(`../../../model-arithmetic/tokenizer/${name}`, import.meta.url));
 
-const tinyModel: Module = createLlama(
+export const tinyModel: Module = createLlama(
   {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -76,7 +76,7 @@ export function taskOf(verify: (response: RlResponse, problem: string) => Reward
 
 export type Changes = Readonly<Record<string, unknown>>;
 
-function tinyConfig(changes: Changes = {}) {
+export function tinyConfig(changes: Changes = {}) {
   return parseRlConfig({
     model: 'tiny.qvr',
     task: { name: 'even' },
