@@ -18,7 +18,7 @@ export { passes } from './passes/index.ts';
 export { builtInRecipes, defaultRecipe } from './recipe/built-in.ts';
 export { describeIssues } from './recipe/describe-issues.ts';
 export { globPattern } from './recipe/keep-rules.ts';
-export { parseRecipe, resolveRecipe } from './recipe/parse-recipe.ts';
+export { parseRecipe } from './recipe/parse-recipe.ts';
 export {
   type AmaxHistory,
   type AttentionPrecision,
@@ -35,8 +35,9 @@ export {
   type QuantizedLinear,
   type Recipe,
 } from './recipe/recipe.ts';
+export { resolveRecipe, withOptions } from './recipe/resolve-recipe.ts';
 export { type RowInvariance, rowInvariance } from './recipe/row-invariance.ts';
-export { type RecipeOptions, withOptions } from './recipe/with-options.ts';
+export type { RecipeOptions } from './recipe/with-options.ts';
 export type { Assignment } from './report/assignment.ts';
 export { formatReport } from './report/format-report.ts';
 export type {

@@ -4,7 +4,7 @@ import { compile } from './compile.ts';
 import { raiseAttention } from './lowering/raise-attention.ts';
 import { parseRecipe } from './recipe/parse-recipe.ts';
 import type { AttentionPrecision, Recipe } from './recipe/recipe.ts';
-import { withOptions } from './recipe/with-options.ts';
+import { withOptions } from './recipe/resolve-recipe.ts';
 
 /** What runs again, on attention alone, after its lowering was taken back. */
 const passes = ['verify', 'fp8-lower', 'cse', 'dce', 'fuse', 'plan-memory'];

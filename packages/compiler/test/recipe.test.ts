@@ -164,6 +164,21 @@ describe('withOptions', () => {
     expect(withOptions('fp8-block', { lmHead: 'f32' }).keep[0]).toEqual({ match: 'lm_head', precision: 'f32' });
   });
 
+  it('knows recipes by the names that it gives them', () => {
+    const name = 'fp8-block+kv-cache=fp8+attention=fp8+lm-head=fp8';
+    const recipe = withOptions('fp8-block', { kvCache: 'fp8', attention: 'fp8', lmHead: 'fp8' });
+    expect(recipe.name).toBe(name);
+    expect(resolveRecipe(name)).toEqual(recipe);
+    expect(resolveRecipe('bf16')).toBe(builtInRecipes.get('bf16'));
+  });
+
+  it.each(['fp8-block+', 'fp8-block+kv-cache', 'fp8-block+kv-cache=int8', 'bf16+cache=fp8', 'fp9+kv-cache=fp8'])(
+    'refuses %s',
+    (name) => {
+      expect(() => resolveRecipe(name)).toThrow(expect.objectContaining({ code: 'recipe-unknown' }));
+    },
+  );
+
   it('gives the recipe itself without options, and refuses what does not go together', () => {
     expect(withOptions('bf16', {})).toBe(builtInRecipes.get('bf16'));
     expect(() => withOptions('f32', { kvCache: 'fp8' })).toThrow(expect.objectContaining({ code: 'recipe-invalid' }));

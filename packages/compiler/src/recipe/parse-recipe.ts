@@ -1,12 +1,12 @@
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
-import { builtInRecipes } from './built-in.ts';
 import { describeIssues } from './describe-issues.ts';
-import type { Recipe } from './recipe.ts';
+import type { AttentionPrecision, Recipe } from './recipe.ts';
 import { findConflicts } from './recipe-conflicts.ts';
 
 const highPrecision = z.enum(['f32', 'bf16']);
-const attentionPrecision = z.enum(['f32', 'bf16', 'fp8']);
+export const attentionPrecisions: readonly AttentionPrecision[] = ['f32', 'bf16', 'fp8'];
+const attentionPrecision = z.enum(attentionPrecisions);
 const blockSize = z.int().min(0).max(65536);
 
 const quantization = z.strictObject({
@@ -85,20 +85,6 @@ export function parseRecipe(source: unknown): Recipe {
   const conflicts = findConflicts(recipe);
   if (conflicts.length > 0) throw invalid(conflicts);
   return recipe;
-}
-
-/**
- * A recipe by name, or checked when it is an object.
- * @throws QuaverError `recipe-unknown`, `recipe-invalid`
- */
-export function resolveRecipe(recipe: string | Recipe): Recipe {
-  if (typeof recipe !== 'string') return parseRecipe(recipe);
-  const known = builtInRecipes.get(recipe);
-  if (known) return known;
-  throw new QuaverError('recipe-unknown', `there is no recipe named '${recipe}'`, {
-    hint: `Recipes are ${[...builtInRecipes.keys()].join(', ')}; or write one as JSON, see docs/recipes.md.`,
-    where: { recipe },
-  });
 }
 
 function invalid(problems: readonly string[]): QuaverError {

@@ -1,4 +1,4 @@
-import { parseRecipe, resolveRecipe } from './parse-recipe.ts';
+import { parseRecipe } from './parse-recipe.ts';
 import { type AttentionPrecision, isUnified, type PhasePrecision, type Recipe } from './recipe.ts';
 
 /** What `--kv-cache`, `--attention` and `--lm-head` change about a recipe. */
@@ -12,10 +12,9 @@ export interface RecipeOptions {
 /**
  * The recipe with some choices changed, in both phases; when the phases differ on purpose (`fp8-generate-only`), FP8
  * stays out of training. FP8 attention brings an FP8 cache with it unless `kvCache` says otherwise.
- * @throws QuaverError `recipe-unknown`, `recipe-invalid`
+ * @throws QuaverError `recipe-invalid`
  */
-export function withOptions(recipe: string | Recipe, options: RecipeOptions): Recipe {
-  const base = resolveRecipe(recipe);
+export function changeRecipe(base: Recipe, options: RecipeOptions): Recipe {
   const { attention, lmHead } = options;
   const kvCache = options.kvCache ?? (attention === 'fp8' ? 'fp8' : undefined);
   if (kvCache === undefined && attention === undefined && lmHead === undefined) return base;

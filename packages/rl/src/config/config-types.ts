@@ -25,6 +25,16 @@ export interface RolloutConfig {
   readonly page_tokens: number;
 }
 
+/** Accuracy on held-out problems: every so many steps, before the first and after the last. */
+export interface EvaluateConfig {
+  readonly every: number;
+  readonly problems: number;
+  /** Answers to each; the accuracy is the mean over all. */
+  readonly samples: number;
+  /** Of the draws; 0 is greedy. */
+  readonly temperature: number;
+}
+
 export interface RlConfig {
   readonly model: ModelConfig;
   /** A built-in task by name, or a module of one's own; see `parseTask`. */
@@ -49,8 +59,7 @@ export interface RlConfig {
   readonly max_grad_norm: number | null;
   readonly remat: RematPolicy;
   readonly reward: { readonly workers: number; readonly timeout_ms: number; readonly memory_mb: number };
-  /** Greedy accuracy on held-out problems: every so many steps, before the first and after the last. */
-  readonly evaluate?: { readonly every: number; readonly problems: number } | undefined;
+  readonly evaluate?: EvaluateConfig | undefined;
   readonly checkpoint: { readonly every: number; readonly keep_last: number; readonly keep_best: number };
   /** How many steps old the weights may be that a batch was generated with; 0: generation waits for the step. */
   readonly max_policy_age: number;

@@ -42,7 +42,14 @@ const configSchema = z.strictObject({
       memory_mb: z.int().min(16).default(128),
     })
     .default({ workers: 1, timeout_ms: 2000, memory_mb: 128 }),
-  evaluate: z.strictObject({ every: count, problems: count }).optional(),
+  evaluate: z
+    .strictObject({
+      every: count,
+      problems: count,
+      samples: count.default(1),
+      temperature: z.number().min(0).default(0),
+    })
+    .optional(),
   checkpoint: z
     .strictObject({ every: count, keep_last: count.default(2), keep_best: z.int().min(0).default(1) })
     .default({ every: 50, keep_last: 2, keep_best: 1 }),
@@ -67,12 +74,16 @@ export function parseRlConfig(source: unknown): RlConfig {
 }
 
 /** What cannot be together, though each part alone can. */
-function conflictsOf({ schedule, steps, rollout, mode, max_policy_age: age, correction }: RlConfig): string[] {
+function conflictsOf(config: RlConfig): string[] {
+  const { schedule, steps, rollout, mode, max_policy_age: age, correction, evaluate } = config;
   const conflicts: string[] = [];
   const wrong = scheduleConflict(schedule, steps);
   if (wrong !== undefined) conflicts.push(wrong);
   if (rollout.cache_tokens < rollout.max_new_tokens + rollout.page_tokens) {
     conflicts.push('rollout.cache_tokens: it holds no sequence of rollout.max_new_tokens');
+  }
+  if (evaluate && evaluate.samples > 1 && evaluate.temperature === 0) {
+    conflicts.push('evaluate.samples: greedy answers are all the same; give evaluate.temperature');
   }
   if (age > 0 && mode !== 'split') conflicts.push('max_policy_age: generation beside training needs mode "split"');
   if (age > 0 && correction.name === 'none') conflicts.push('max_policy_age: older weights need a correction');

@@ -1,29 +1,31 @@
 import { QuaverError } from '@quaver/numerics';
 import type { RlProblem } from '../tasks/environment.ts';
+import type { EvaluateConfig } from '../config/config-types.ts';
 import { converse } from './conversations.ts';
 import { judge, type RolloutParts } from './rollout-phase.ts';
 
 export interface Evaluation {
-  /** Share of the problems whose greedy answer is right; those whose verifier failed do not count. */
+  /** Share of the answers that are right; those whose verifier failed do not count. */
   readonly accuracy: number;
   readonly problems: number;
-  /** Problems whose verifier failed. */
+  /** Answers whose verifier failed. */
   readonly failures: number;
 }
 
 /**
- * Answers problems greedily.
+ * Answers problems as the configuration says.
  * @throws QuaverError `rl-evaluation-failed` when no answer could be judged, `aborted`, and what the engine throws
  */
 export async function evaluatePolicy(
   parts: RolloutParts,
   problems: readonly RlProblem[],
+  options: EvaluateConfig,
   signal?: AbortSignal,
 ): Promise<Evaluation> {
   const conversations = await converse(
     parts,
     problems,
-    (problem, index) => parts.prompts.greedy(problem, index),
+    (problem, index) => parts.prompts.evaluated(problem, index, options),
     signal,
   );
   const judged = (await judge(parts, conversations, signal)).map(({ reward }) => reward);

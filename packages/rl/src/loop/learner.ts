@@ -14,7 +14,7 @@ import type { Policy } from '../policy/policy.ts';
 import { ReferencePolicy } from '../policy/reference.ts';
 import { PolicyStatisticsSum } from '../policy-statistics.ts';
 import type { Experience } from './experience.ts';
-import { type Lesson, type Lessons, lessonsOf, tokenWeightsOf } from './lessons.ts';
+import { type Lesson, type Lessons, lessonsOf } from './lessons.ts';
 import { type LearningNumbers, type RolloutNumbers, rolloutNumbers } from './records.ts';
 
 /** A step's numbers, without those that the loop knows. */
@@ -135,7 +135,6 @@ export class Learner implements AsyncDisposable {
   /** The micro-batches with what the objective reads. */
   async #inputs(batches: readonly SequenceBatch[], kept: readonly Lesson[], { old, corrections }: TokenNumbers) {
     const wanted = new Set(this.#plan.objective.inputs);
-    const weights = tokenWeightsOf(kept, this.#plan, this.#config.rollout.max_new_tokens);
     const found = [];
     for (const batch of batches) {
       const spread = (valuesOf: (sequence: number) => ArrayLike<number>) => perToken(batch, kept, valuesOf);
@@ -145,7 +144,7 @@ export class Learner implements AsyncDisposable {
         ...(wanted.has('old_logprobs') ? { old_logprobs: spread((i) => old[i]!) } : {}),
         ...(this.#reference ? { reference_logprobs: await this.#reference.logprobs(batch) } : {}),
       };
-      const mask = spread((i) => new Float32Array(kept[i]!.tokens.length).fill(weights[i]!));
+      const mask = spread((i) => new Float32Array(kept[i]!.tokens.length).fill(kept[i]!.weight));
       found.push({ ...batch, mask, inputs });
     }
     return found;

@@ -13,9 +13,12 @@ export interface Lesson {
   readonly logprobs: Float32Array;
   /** Of each sampled token. */
   readonly advantages: Float32Array;
+  /** How much each of its tokens counts in the loss of the step. */
+  readonly weight: number;
 }
 
 export interface Lessons {
+  /** Those without a gradient are not among them, but count in the weights of the others. */
   readonly kept: readonly Lesson[];
   /** Groups whose rewards are all equal, or too few of them known. */
   readonly skippedGroups: number;
@@ -39,7 +42,7 @@ export function lessonsOf(
   const own = judged.map((samples) => samples.map(({ reward }) => reward));
   const informative = new Set(plan.dropsEqualGroups ? informativeGroups(own).kept : judged.keys());
   let skippedGroups = 0;
-  const kept: Lesson[] = [];
+  const counted: Omit<Lesson, 'weight'>[] = [];
   for (const [g, samples] of judged.entries()) {
     const { advantages, skipped } = estimate.groups[g]!;
     if (skipped || !informative.has(g)) skippedGroups++;
@@ -48,22 +51,18 @@ export function lessonsOf(
     for (const [s, { turns }] of samples.entries()) {
       for (const { prompt, tokens, logprobs } of turns) {
         if (tokens.length === 0) continue;
-        kept.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount) });
+        counted.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount) });
       }
     }
   }
-  const isSilent = !plan.hasPenalties && kept.every(({ advantages }) => advantages.every((value) => value === 0));
-  return { kept: isSilent ? [] : kept, skippedGroups, memory: estimate.memory };
-}
-
-/** How much each token of each sequence counts in the loss of the step. */
-export function tokenWeightsOf(
-  kept: readonly Lesson[],
-  { aggregation, constantLength }: AlgorithmPlan,
-  maxTokens: number,
-): readonly number[] {
-  const lengths = kept.map(({ tokens }) => tokens.length);
-  return tokenWeights(aggregation, lengths, constantLength ?? maxTokens);
+  const lengths = counted.map(({ tokens }) => tokens.length);
+  const weights = tokenWeights(plan.aggregation, lengths, plan.constantLength ?? maxTokens);
+  const lessons = counted.map((lesson, i) => ({ ...lesson, weight: weights[i]! }));
+  // A penalty has a gradient where there is no advantage.
+  const kept = plan.hasPenalties
+    ? lessons
+    : lessons.filter(({ advantages }) => advantages.some((value) => value !== 0));
+  return { kept, skippedGroups, memory: estimate.memory };
 }
 
 function knownSamples({ samples }: Group) {

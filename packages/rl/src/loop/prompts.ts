@@ -1,7 +1,7 @@
 import { modelLimits, type RolloutRequest, type Tokenizer } from '@quaver/generate';
 import type { Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
-import type { RolloutConfig } from '../config/config-types.ts';
+import type { EvaluateConfig, RolloutConfig } from '../config/config-types.ts';
 import type { RlProblem } from '../tasks/environment.ts';
 
 /** Makes requests of problems: the chat template's tokens, and the keys of their draws. */
@@ -28,9 +28,10 @@ export class Prompts {
     return { ...this.#request(problem, index), samples, temperature, topK, topP, key: [this.#seed, step, index] };
   }
 
-  /** The request for the one likeliest answer. @throws QuaverError `rl-prompt-too-long` */
-  greedy(problem: RlProblem, index: number): RolloutRequest {
-    return { ...this.#request(problem, index), samples: 1, temperature: 0, key: [this.#seed, 0, index] };
+  /** The request for answers that only show how good the policy is: the same draws in every evaluation. @throws QuaverError `rl-prompt-too-long` */
+  evaluated(problem: RlProblem, index: number, options: Pick<EvaluateConfig, 'samples' | 'temperature'>): RolloutRequest {
+    const { samples, temperature } = options;
+    return { ...this.#request(problem, index), samples, temperature, key: [this.#seed, 0, index] };
   }
 
   #request(problem: RlProblem, id: number): Pick<RolloutRequest, 'id' | 'prompt' | 'maxNewTokens'> {

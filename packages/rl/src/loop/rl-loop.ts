@@ -143,8 +143,9 @@ export class RlLoop {
 
   async #evaluate(signal?: AbortSignal): Promise<Evaluation> {
     const { step } = this.#state;
+    const { evaluate } = this.#options.config;
     const evaluation = await this.#spans.run('evaluate', { step }, () =>
-      evaluatePolicy(this.#parts, this.#parts.heldOut, signal),
+      evaluatePolicy(this.#parts, this.#parts.heldOut, evaluate!, signal),
     );
     const { accuracy } = evaluation;
     const best = Math.max(accuracy, this.#state.best_heldout_accuracy ?? 0);

@@ -5,7 +5,9 @@ import type { RlRecord } from './records.ts';
 export type RlEvent =
   | { readonly phase: 'step'; readonly record: RlRecord; readonly steps: number; readonly secondsLeft: number }
   | ({ readonly phase: 'evaluate'; readonly step: number } & Evaluation)
-  | { readonly phase: 'checkpoint'; readonly step: number; readonly folder: string };
+  | { readonly phase: 'checkpoint'; readonly step: number; readonly folder: string }
+  /** The executor was lost after so many steps; the run goes on with another one from its latest checkpoint. */
+  | { readonly phase: 'lost'; readonly step: number; readonly reason: string };
 
 export interface RlRunResult {
   readonly steps: number;

@@ -15,7 +15,7 @@ import { rlModel } from './rl-model.ts';
 
 export interface RlComparisonOptions {
   readonly config: RlConfig;
-  /** Built-in recipes by name. */
+  /** By name, with choices changed where wanted: `fp8-block+kv-cache=fp8`. */
   readonly recipes: readonly string[];
   readonly modes: readonly RlConfig['mode'][];
   readonly seeds: readonly number[];

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Executor } from '@quaver/executor';
-import type { RlConfig, RlEvent, RlRunResult } from '@quaver/rl';
+import type { Module } from '@quaver/ir';
+import type { RlConfig, RlEvent, RlRunResult, RlTask } from '@quaver/rl';
 import { openTask, rlRun } from '@quaver/rl/node';
 import type { TrainingSession } from '@quaver/train';
 import { openExecutor } from './load-executor.ts';
@@ -28,41 +29,73 @@ export type RlModelResult = RlRunResult & {
 };
 
 /**
- * Improves a model by reinforcement learning as a configuration says, and writes `model.qvr` into the run's folder.
- * @throws QuaverError `rl-…`, `training-…`, `run-…`, `checkpoint-…`, `executor-…`, `aborted` after a checkpoint was saved
+ * Improves a model by reinforcement learning as a configuration says, and writes `model.qvr` into the run's folder. Where the
+ * executor is lost the run goes on with a new one from its latest checkpoint, and ends with the same bits.
+ * @throws QuaverError `rl-…`, `training-…`, `run-…`, `checkpoint-…`, `executor-…`, `aborted` after a checkpoint was saved; that of
+ *   the executor when it is lost twice without a step in between
  */
 export async function rlModel(options: RlModelOptions): Promise<RlModelResult> {
-  const { config, folder, executor: id = 'cpu', threads, signal, resume, onEvent } = options;
+  const { config, signal } = options;
   await using task = await openTask(config);
   await using model = await openTrainingModel(config.model, signal);
+  let { resume = false } = options;
+  let step = 0;
+  let lostAt: number | undefined;
+  const onEvent = (event: RlEvent) => {
+    if (event.phase === 'step') step = Math.max(step, event.record.step);
+    options.onEvent?.(event);
+  };
+  for (;;) {
+    const devices = new Devices();
+    try {
+      return await runOn(devices, { ...options, resume, onEvent }, task, model.module);
+    } catch (error) {
+      const reason = await devices.lost();
+      if (reason === undefined || signal?.aborted || lostAt === step) throw error;
+      lostAt = step;
+      resume = true;
+      onEvent({ phase: 'lost', step, reason });
+    }
+  }
+}
+
+async function runOn(
+  devices: Devices,
+  { config, folder, executor: id = 'cpu', threads, signal, resume = false, onEvent }: RlModelOptions,
+  task: RlTask,
+  module: Module,
+): Promise<RlModelResult> {
   const chosen = { ...(threads === undefined ? {} : { threads }), ...(signal ? { signal } : {}) };
-  await using executor = await openExecutor(id, chosen);
-  await using generating = await openSplit(config, () => openExecutor(id, { ...chosen, reduction: 'fast' }));
+  await using executor = devices.watch(await openExecutor(id, chosen));
+  // Split: another one generates, and adds in any order.
+  await using generating =
+    config.mode === 'split' ? devices.watch(await openExecutor(id, { ...chosen, reduction: 'fast' })) : null;
   const file = path.join(folder, 'model.qvr');
   const result = await rlRun(
     {
-      ...{
-        config,
-        folder,
-        task,
-        executor,
-        module: model.module,
-        generationExecutor: generating?.executor,
-        signal,
-        onEvent,
-      },
-      ...(resume === undefined ? {} : { resume }),
+      ...{ config, folder, task, module, executor, resume, signal, onEvent },
+      generationExecutor: generating ?? undefined,
     },
     (session: TrainingSession) => saveModule(session.trainedModule(), file),
   );
   return { ...result, model: file };
 }
 
-async function openSplit(
-  { mode }: RlConfig,
-  open: () => Promise<Executor>,
-): Promise<({ readonly executor: Executor } & AsyncDisposable) | undefined> {
-  if (mode !== 'split') return undefined;
-  const executor = await open();
-  return { executor, [Symbol.asyncDispose]: () => executor[Symbol.asyncDispose]() };
+/** Executors of which it is remembered that they were lost. */
+class Devices {
+  #reason: string | undefined;
+
+  watch(executor: Executor): Executor {
+    executor.lost.then(({ reason }) => {
+      this.#reason ??= reason;
+    });
+    return executor;
+  }
+
+  /** Why one of them was lost; undefined where none was. */
+  async lost(): Promise<string | undefined> {
+    // A call that failed may be seen before the loss that made it fail.
+    await new Promise((resolve) => setImmediate(resolve));
+    return this.#reason;
+  }
 }

@@ -122,6 +122,8 @@ export function showRlEvent(run: Run, event: RlEvent, label = 'Learning'): void 
     run.progress.update(label, record.step, steps, `${numbers.join(', ')}, ${formatDuration(1000 * secondsLeft)} left`);
   } else if (event.phase === 'evaluate') {
     run.note(`step ${event.step}: held-out accuracy ${percent(event.accuracy)} of ${event.problems}`);
+  } else if (event.phase === 'lost') {
+    run.note(`step ${event.step}: the executor was lost (${event.reason}); going on from the latest checkpoint`);
   } else run.note(`step ${event.step}: ${event.folder}`);
 }
 
