@@ -3,8 +3,8 @@ import { QuaverError } from '@quaver/numerics';
 import { countNodes } from './graph/edit-module.ts';
 import type { CompileProgress, CompileTarget, Pass, PassContext } from './pass.ts';
 import { passes } from './passes/index.ts';
-import { resolveRecipe } from './recipe/resolve-recipe.ts';
 import type { Recipe } from './recipe/recipe.ts';
+import { resolveRecipe } from './recipe/resolve-recipe.ts';
 import { buildReport, type CompileReport, type PassRecord } from './report/report.ts';
 
 export interface CompileOptions {

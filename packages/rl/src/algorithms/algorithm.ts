@@ -16,10 +16,14 @@ export interface AlgorithmPlan {
   readonly aggregation: Aggregation;
   /** What the aggregation `constant` divides by; left out, the most tokens that may be sampled. */
   readonly constantLength?: number | undefined;
-  /** Passes over a batch, one optimizer step each. */
+  /** Passes over a batch. */
   readonly epochs: number;
+  /** Parts of a pass, one optimizer step each. */
+  readonly minibatches: number;
   /** Groups whose rewards are all equal are left out of the batch, instead of counting with advantages of 0. */
   readonly dropsEqualGroups: boolean;
+  /** How often prompts are sampled at most until as many groups as prompts of a step have rewards that are not all equal. */
+  readonly samplingRounds: number;
   /** Whether the objective reads the reference policy. */
   readonly usesReference: boolean;
   /** Whether there is something to learn without advantages: a KL penalty or an entropy bonus. */
@@ -68,7 +72,9 @@ export function defineAlgorithm<S extends z.ZodRawShape>({ name, summary, option
       return {
         discount: 1,
         epochs: 1,
+        minibatches: 1,
         dropsEqualGroups: false,
+        samplingRounds: 1,
         usesReference,
         hasPenalties: usesReference || entropy !== 0,
         lengthReward: () => 0,

@@ -17,11 +17,12 @@ import {
   aggregationOf,
   clipOf,
   clipOptions,
-  epochsOption,
   groupAdvantageOf,
   groupOptions,
   lossOptions,
   penalties,
+  updateOptions,
+  updatesOf,
 } from './options.ts';
 
 export const cispo: Algorithm = defineAlgorithm({
@@ -32,13 +33,13 @@ export const cispo: Algorithm = defineAlgorithm({
     ...clipOptions(1, 4),
     ...groupOptions('mean', 'sample'),
     ...lossOptions('token-mean'),
-    ...epochsOption(1),
+    ...updateOptions(1),
   },
   build: (options) => ({
     objective: policyObjective(clippedWeightTerm(clipOf(options)), penalties(options)),
     advantage: groupAdvantageOf(options),
     ...aggregationOf(options),
-    epochs: options.epochs,
+    ...updatesOf(options),
     clip: { ratio: 'token', low: options.clip_low, high: options.clip_high, bySign: false },
   }),
 });

@@ -14,11 +14,12 @@ import {
   clipOf,
   clipOptions,
   dualClipOption,
-  epochsOption,
   groupAdvantageOf,
   groupOptions,
   lossOptions,
   penalties,
+  updateOptions,
+  updatesOf,
 } from './options.ts';
 
 export const drGrpo: Algorithm = defineAlgorithm({
@@ -29,13 +30,13 @@ export const drGrpo: Algorithm = defineAlgorithm({
     ...dualClipOption,
     ...groupOptions('mean', 'none'),
     ...lossOptions('constant'),
-    ...epochsOption(1),
+    ...updateOptions(1),
   },
   build: (options) => ({
     objective: policyObjective(clippedTokenTerm(clipOf(options)), penalties(options)),
     advantage: groupAdvantageOf(options),
     ...aggregationOf(options),
-    epochs: options.epochs,
+    ...updatesOf(options),
     clip: { ratio: 'token', low: options.clip_low, high: options.clip_high, bySign: true },
   }),
 });

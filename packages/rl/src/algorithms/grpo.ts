@@ -14,11 +14,12 @@ import {
   clipOf,
   clipOptions,
   dualClipOption,
-  epochsOption,
   groupAdvantageOf,
   groupOptions,
   lossOptions,
   penalties,
+  updateOptions,
+  updatesOf,
 } from './options.ts';
 
 export const grpo: Algorithm = defineAlgorithm({
@@ -29,13 +30,13 @@ export const grpo: Algorithm = defineAlgorithm({
     ...dualClipOption,
     ...groupOptions('mean', 'sample'),
     ...lossOptions('sequence-mean'),
-    ...epochsOption(1),
+    ...updateOptions(1),
   },
   build: (options) => ({
     objective: policyObjective(clippedTokenTerm(clipOf(options)), penalties(options)),
     advantage: groupAdvantageOf(options),
     ...aggregationOf(options),
-    epochs: options.epochs,
+    ...updatesOf(options),
     clip: { ratio: 'token', low: options.clip_low, high: options.clip_high, bySign: true },
   }),
 });

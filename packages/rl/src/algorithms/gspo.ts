@@ -20,11 +20,12 @@ import {
   aggregationOf,
   clipOf,
   clipOptions,
-  epochsOption,
   groupAdvantageOf,
   groupOptions,
   lossOptions,
   penalties,
+  updateOptions,
+  updatesOf,
 } from './options.ts';
 
 export const gspo: Algorithm = defineAlgorithm({
@@ -35,13 +36,13 @@ export const gspo: Algorithm = defineAlgorithm({
     ...clipOptions(3e-4, 4e-4),
     ...groupOptions('mean', 'sample'),
     ...lossOptions('sequence-mean'),
-    ...epochsOption(1),
+    ...updateOptions(1),
   },
   build: (options) => ({
     objective: policyObjective(sequenceRatioTerm(clipOf(options)), penalties(options)),
     advantage: groupAdvantageOf(options),
     ...aggregationOf(options),
-    epochs: options.epochs,
+    ...updatesOf(options),
     clip: { ratio: 'sequence', low: options.clip_low, high: options.clip_high, bySign: true },
   }),
 });

@@ -90,9 +90,21 @@ export function groupAdvantageOf(options: z.output<z.ZodObject<GroupOptions>>): 
   return groupRelative({ baseline: options.baseline, std: options.std, eps: options.std_eps });
 }
 
-/** Passes over a batch. */
-export function epochsOption(epochs: number): { readonly epochs: NumberOption } {
-  return { epochs: z.int().min(1).default(epochs) };
+type UpdateOptions = {
+  /** Passes over a batch. */
+  readonly epochs: NumberOption;
+  /** Parts of a pass, one optimizer step each. */
+  readonly minibatches: NumberOption;
+};
+
+export function updateOptions(epochs: number): UpdateOptions {
+  return { epochs: z.int().min(1).default(epochs), minibatches: z.int().min(1).default(1) };
+}
+
+export function updatesOf(
+  options: z.output<z.ZodObject<UpdateOptions>>,
+): Pick<AlgorithmPlan, 'epochs' | 'minibatches'> {
+  return { epochs: options.epochs, minibatches: options.minibatches };
 }
 
 function choice<T extends string>(values: readonly T[], initial: NoInfer<T>): ChoiceOption<T> {

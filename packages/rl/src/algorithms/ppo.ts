@@ -17,11 +17,12 @@ import {
   clipOf,
   clipOptions,
   dualClipOption,
-  epochsOption,
   groupAdvantageOf,
   groupOptions,
   lossOptions,
   penalties,
+  updateOptions,
+  updatesOf,
 } from './options.ts';
 
 export const ppo: Algorithm = defineAlgorithm({
@@ -34,14 +35,14 @@ export const ppo: Algorithm = defineAlgorithm({
     ...groupOptions('leave-one-out', 'none'),
     discount: z.number().gt(0).max(1).default(1),
     ...lossOptions('token-mean'),
-    ...epochsOption(4),
+    ...updateOptions(4),
   },
   build: (options) => ({
     objective: policyObjective(clippedTokenTerm(clipOf(options)), penalties(options)),
     advantage: groupAdvantageOf(options),
     discount: options.discount,
     ...aggregationOf(options),
-    epochs: options.epochs,
+    ...updatesOf(options),
     clip: { ratio: 'token', low: options.clip_low, high: options.clip_high, bySign: true },
   }),
 });

@@ -72,7 +72,7 @@ function labelOf({ recipe, mode, seed }: RlRow): string {
 }
 
 const heads = [
-  ...['recipe', 'mode', 'seed', 'tokens', 'token_mult_prob_error', 'gen_kl_error', 'mismatched tokens'],
+  ...['recipe', 'mode', 'seed', 'tokens', 'token_mult_prob_error', 'gen_kl_error', 'mismatched tokens', 'of'],
   ...['held-out accuracy', 'reward', 's per step', 'rollout tokens/s', 'train tokens/s', 'bytes per parameter'],
 ];
 
@@ -92,7 +92,8 @@ function cells(row: RlRow): readonly (string | number)[] {
   const share = row.heldout_accuracy === null ? undefined : row.heldout_accuracy;
   return [
     ...[row.mode, row.seed, numberText(row.tokens, 12), numberText(row.token_mult_prob_error ?? undefined, 7)],
-    ...[numberText(row.gen_kl_error ?? undefined), numberText(row.mismatched_tokens, 12), percentText(share)],
+    ...[numberText(row.gen_kl_error ?? undefined), numberText(row.mismatched_tokens, 12)],
+    ...[numberText(row.compared_tokens, 12), percentText(share)],
     ...[numberText(row.reward), numberText(row.step_seconds, 3), numberText(row.rollout_tokens_per_s, 4)],
     ...[numberText(row.train_tokens_per_s, 4), numberText(row.bytes_per_parameter, 3)],
   ];

@@ -16,6 +16,9 @@ export interface RlRow extends ComparedRl {
   readonly tokens: number;
   readonly token_mult_prob_error: number | null;
   readonly gen_kl_error: number | null;
+  /** Sampled tokens that were learned from. */
+  readonly compared_tokens: number;
+  /** Of those, the ones whose log-probabilities in generation and in training differ. */
   readonly mismatched_tokens: number;
   /** After the last step. */
   readonly heldout_accuracy: number | null;
@@ -30,16 +33,19 @@ export interface RlRow extends ComparedRl {
 /** @param records at least one */
 export function rlRow(run: ComparedRl, records: readonly RlRecord[]): RlRow {
   const learned = records.filter(({ token_mult_prob_error: error }) => error !== undefined);
-  const weight = learned.reduce((sum, { tokens }) => sum + tokens, 0);
+  const total = (of: 'compared_tokens' | 'mismatched_tokens') =>
+    learned.reduce((sum, record) => sum + (record[of] ?? 0), 0);
+  const weight = total('compared_tokens');
   const mean = (of: 'token_mult_prob_error' | 'gen_kl_error') =>
-    weight === 0 ? null : exactMean(learned.map((record) => [record[of]!, record.tokens]));
+    weight === 0 ? null : exactMean(learned.map((record) => [record[of]!, record.compared_tokens!]));
   const last = records.slice(-Math.ceil(records.length / 5));
   return {
     ...run,
     tokens: records.reduce((sum, record) => sum + record.rollout_tokens, 0),
     token_mult_prob_error: mean('token_mult_prob_error'),
     gen_kl_error: mean('gen_kl_error'),
-    mismatched_tokens: learned.reduce((sum, record) => sum + (record.mismatched_tokens ?? 0), 0),
+    compared_tokens: total('compared_tokens'),
+    mismatched_tokens: total('mismatched_tokens'),
     heldout_accuracy:
       records.findLast(({ heldout_accuracy: accuracy }) => accuracy !== undefined)?.heldout_accuracy ?? null,
     reward: last.reduce((sum, { reward }) => sum + reward, 0) / last.length,

@@ -1,6 +1,6 @@
 import { QuaverError } from '@quaver/numerics';
-import type { RlProblem } from '../tasks/environment.ts';
 import type { EvaluateConfig } from '../config/config-types.ts';
+import type { RlProblem } from '../tasks/environment.ts';
 import { converse } from './conversations.ts';
 import { judge, type RolloutParts } from './rollout-phase.ts';
 

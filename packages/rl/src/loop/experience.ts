@@ -16,7 +16,10 @@ export interface Group {
 
 /** What the policy generated in one step. */
 export interface Experience {
+  /** More than the prompts of a step where some taught nothing and others were sampled in their place. */
   readonly groups: readonly Group[];
+  /** How often prompts were sampled. */
+  readonly rounds: number;
   /** Optimizer steps that the weights had seen that generated it. */
   readonly policyVersion: number;
   readonly seconds: { readonly rollout: number; readonly reward: number };

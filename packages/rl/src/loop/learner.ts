@@ -1,6 +1,6 @@
 /** @file What a step learns from its samples: advantages, corrections, and the optimizer's steps. */
 import { isUnified } from '@quaver/compiler';
-import type { Objective } from '@quaver/train';
+import type { LossBatch, Objective } from '@quaver/train';
 import type { AlgorithmPlan } from '../algorithms/algorithm.ts';
 import { parseAlgorithm } from '../algorithms/registry.ts';
 import type { RlConfig } from '../config/config-types.ts';
@@ -45,6 +45,11 @@ export class Learner implements AsyncDisposable {
     return this.#plan.objective;
   }
 
+  /** See `AlgorithmPlan`. */
+  get samplingRounds(): number {
+    return this.#plan.samplingRounds;
+  }
+
   /** Before the first step and before anything is restored: the weights that the policy has now are the reference. */
   async open(policy: Policy): Promise<void> {
     this.#policy = policy;
@@ -80,75 +85,104 @@ export class Learner implements AsyncDisposable {
     rate: number,
   ): Promise<Omit<Learned, 'numbers'> & { readonly numbers: LearningNumbers }> {
     const { training } = this.#policy!;
-    const batches = sequenceBatches(kept, this.#config.batch);
+    const { epochs, clip } = this.#plan;
+    const parts = this.#partsOf(kept);
     const start = performance.now();
-    // Where generation promises the bits of training they are not computed again before the step; the step itself shows them.
-    const before = this.#isExact ? undefined : await this.#trainingLogprobs(batches, kept);
+    // Where generation promises the bits of training they are not computed again before the step; the step itself shows them,
+    // of all sequences where it is the first.
+    const before = this.#isExact && parts.length === 1 ? undefined : await this.#trainingLogprobs(parts, kept);
     const old = before ?? kept.map(({ logprobs }) => logprobs);
     const { weights: corrections, statistics } = correctSequences(
       this.#correction,
       kept.map(({ logprobs: generation }, i) => ({ generation, train: old[i]! })),
     );
-    const inputs = await this.#inputs(batches, kept, { old, corrections });
+    for (const part of parts) part.inputs = await this.#inputs(part, { old, corrections });
     const seconds = { logprobs: (performance.now() - start) / 1000, forward_backward: 0, update: 0 };
-    const { epochs, clip } = this.#plan;
     const moved = new PolicyStatisticsSum(clip);
     let [loss, gradNorm, skipped] = [0, 0, 0];
     let trained = before;
     for (let epoch = 0; epoch < epochs; epoch++) {
-      const result = await training.step(inputs, rate, { total: 1, logprobs: true });
-      const logprobs = perSequence(batches, kept, result.logprobs);
-      for (const [i, { advantages }] of kept.entries()) moved.add(logprobs[i]!, old[i]!, advantages);
-      trained ??= logprobs;
-      if (epoch === 0) loss = result.loss;
-      gradNorm = Math.max(gradNorm, result.gradNorm);
-      if (result.skipped) skipped++;
-      seconds.forward_backward += result.seconds.forward_backward;
-      seconds.update += result.seconds.update;
+      for (const { lessons, indices, batches, inputs } of parts) {
+        const result = await training.step(inputs, rate, { total: 1, logprobs: true });
+        const logprobs = perSequence(batches, lessons, result.logprobs);
+        for (const [i, { advantages }] of lessons.entries()) moved.add(logprobs[i]!, old[indices[i]!]!, advantages);
+        trained ??= logprobs;
+        if (epoch === 0) loss += result.loss / parts.length;
+        gradNorm = Math.max(gradNorm, result.gradNorm);
+        if (result.skipped) skipped++;
+        seconds.forward_backward += result.seconds.forward_backward;
+        seconds.update += result.seconds.update;
+      }
     }
     const mismatch = new MismatchAccumulator();
     for (const [i, { logprobs }] of kept.entries()) mismatch.add(logprobs, trained![i]!);
-    const { tokens: _, ...errors } = mismatch.metrics();
-    const { tokens: __, entropy: ___, ...change } = moved.result()!;
+    const { tokens: compared, ...errors } = mismatch.metrics();
+    const { tokens: _, entropy: __, ...change } = moved.result()!;
     const tokens = kept.reduce((sum, sequence) => sum + sequence.prompt.length + sequence.tokens.length, 0);
     const speed = tokens / (seconds.logprobs + seconds.forward_backward + seconds.update);
     return {
       numbers: {
         ...{ loss, grad_norm: gradNorm, ...(skipped > 0 ? { skipped } : {}) },
         ...{ tokens, tokens_per_s: speed, train_tokens_per_s: speed },
+        compared_tokens: compared,
         ...errors,
         ...change,
         correction_weight: statistics.weight,
         corrected_tokens: statistics.truncated_tokens + statistics.dropped_tokens,
       },
-      optimizerSteps: epochs,
+      optimizerSteps: epochs * parts.length,
       seconds,
     };
   }
 
-  async #trainingLogprobs(batches: readonly SequenceBatch[], kept: readonly Lesson[]): Promise<Float32Array[]> {
-    const found: Float32Array[] = [];
-    for (const batch of batches) found.push(await this.#policy!.training.logprobs(batch));
-    return perSequence(batches, kept, found);
+  /** The minibatches of a pass, of about the same size. */
+  #partsOf(kept: readonly Lesson[]): Part[] {
+    const count = Math.min(this.#plan.minibatches, kept.length);
+    return Array.from({ length: count }, (_, part) => {
+      const indices = [...kept.keys()].filter((i) => i % count === part);
+      // Every part stands for the whole.
+      const lessons = indices.map((i) => ({ ...kept[i]!, weight: kept[i]!.weight * count }));
+      return { indices, lessons, batches: sequenceBatches(lessons, this.#config.batch), inputs: [] };
+    });
+  }
+
+  async #trainingLogprobs(parts: readonly Part[], kept: readonly Lesson[]): Promise<Float32Array[]> {
+    const all: Float32Array[] = Array.from({ length: kept.length });
+    for (const { indices, lessons, batches } of parts) {
+      const found: Float32Array[] = [];
+      for (const batch of batches) found.push(await this.#policy!.training.logprobs(batch));
+      for (const [i, logprobs] of perSequence(batches, lessons, found).entries()) all[indices[i]!] = logprobs;
+    }
+    return all;
   }
 
   /** The micro-batches with what the objective reads. */
-  async #inputs(batches: readonly SequenceBatch[], kept: readonly Lesson[], { old, corrections }: TokenNumbers) {
+  async #inputs({ lessons, indices, batches }: Part, { old, corrections }: TokenNumbers): Promise<LossBatch[]> {
     const wanted = new Set(this.#plan.objective.inputs);
     const found = [];
     for (const batch of batches) {
-      const spread = (valuesOf: (sequence: number) => ArrayLike<number>) => perToken(batch, kept, valuesOf);
+      const spread = (valuesOf: (sequence: number) => ArrayLike<number>) => perToken(batch, lessons, valuesOf);
       const inputs: Record<string, Float32Array> = {
-        advantages: spread((i) => kept[i]!.advantages),
-        correction: spread((i) => corrections[i]!),
-        ...(wanted.has('old_logprobs') ? { old_logprobs: spread((i) => old[i]!) } : {}),
+        advantages: spread((i) => lessons[i]!.advantages),
+        correction: spread((i) => corrections[indices[i]!]!),
+        ...(wanted.has('old_logprobs') ? { old_logprobs: spread((i) => old[indices[i]!]!) } : {}),
         ...(this.#reference ? { reference_logprobs: await this.#reference.logprobs(batch) } : {}),
       };
-      const mask = spread((i) => new Float32Array(kept[i]!.tokens.length).fill(kept[i]!.weight));
+      const mask = spread((i) => new Float32Array(lessons[i]!.tokens.length).fill(lessons[i]!.weight));
       found.push({ ...batch, mask, inputs });
     }
     return found;
   }
+}
+
+/** What one step of the optimizer learns from. */
+interface Part {
+  /** Of the sequences, among all. */
+  readonly indices: readonly number[];
+  readonly lessons: readonly Lesson[];
+  readonly batches: readonly SequenceBatch[];
+  /** The batches with what the objective reads. */
+  inputs: readonly LossBatch[];
 }
 
 /** Of the sampled tokens of each sequence. */

@@ -28,7 +28,7 @@ export interface Lessons {
 
 /** Samples whose reward is not known are left out of their group. */
 export function lessonsOf(
-  { groups }: Experience,
+  { groups, rounds }: Experience,
   plan: AlgorithmPlan,
   maxTokens: number,
   memory: number | undefined,
@@ -40,18 +40,25 @@ export function lessonsOf(
   const estimate = plan.advantage.estimate(rewards, memory);
   // By the task's own rewards: responses that differ in length alone teach nothing.
   const own = judged.map((samples) => samples.map(({ reward }) => reward));
-  const informative = new Set(plan.dropsEqualGroups ? informativeGroups(own).kept : judged.keys());
+  const all = plan.dropsEqualGroups ? informativeGroups(own).kept : [...judged.keys()];
+  // What more rounds gave beyond the prompts of a step would make some steps larger than others.
+  const informative = new Set(all.slice(0, Math.ceil(groups.length / rounds)));
   let skippedGroups = 0;
   const counted: Omit<Lesson, 'weight'>[] = [];
   for (const [g, samples] of judged.entries()) {
     const { advantages, skipped } = estimate.groups[g]!;
-    if (skipped || !informative.has(g)) skippedGroups++;
+    if (skipped || !all.includes(g)) skippedGroups++;
     // A group without advantages still counts in the mean, unless the algorithm leaves it out.
     if (!informative.has(g)) continue;
     for (const [s, { turns }] of samples.entries()) {
       for (const { prompt, tokens, logprobs } of turns) {
         if (tokens.length === 0) continue;
-        counted.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount) });
+        counted.push({
+          prompt,
+          tokens,
+          logprobs,
+          advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount),
+        });
       }
     }
   }

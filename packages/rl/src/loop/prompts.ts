@@ -19,17 +19,23 @@ export class Prompts {
   }
 
   /**
-   * The request for the samples of a problem. Draws follow from (seed, step, index of the prompt, sample): each sample can be made
-   * again by itself.
+   * The request for the samples of a problem. Draws follow from (seed, step, index of the prompt in the step, sample): each sample
+   * can be made again by itself.
+   * @param id of the request
+   * @param draws the step, and the index of the prompt in it
    * @throws QuaverError `rl-prompt-too-long`
    */
-  sampled(problem: RlProblem, step: number, index: number): RolloutRequest {
+  sampled(problem: RlProblem, id: number, draws: readonly [step: number, index: number]): RolloutRequest {
     const { samples, temperature, top_k: topK, top_p: topP } = this.#rollout;
-    return { ...this.#request(problem, index), samples, temperature, topK, topP, key: [this.#seed, step, index] };
+    return { ...this.#request(problem, id), samples, temperature, topK, topP, key: [this.#seed, ...draws] };
   }
 
   /** The request for answers that only show how good the policy is: the same draws in every evaluation. @throws QuaverError `rl-prompt-too-long` */
-  evaluated(problem: RlProblem, index: number, options: Pick<EvaluateConfig, 'samples' | 'temperature'>): RolloutRequest {
+  evaluated(
+    problem: RlProblem,
+    index: number,
+    options: Pick<EvaluateConfig, 'samples' | 'temperature'>,
+  ): RolloutRequest {
     const { samples, temperature } = options;
     return { ...this.#request(problem, index), samples, temperature, key: [this.#seed, 0, index] };
   }

@@ -6,7 +6,7 @@ import type { Experience } from './experience.ts';
 
 /** What a step's samples say without learning from them. */
 export function rolloutNumbers(
-  { groups, policyVersion, seconds }: Experience,
+  { groups, rounds, policyVersion, seconds }: Experience,
   skippedGroups: number,
   version: number,
 ): RolloutNumbers {
@@ -26,6 +26,7 @@ export function rolloutNumbers(
     truncated: mean(turns.filter(({ stopReason }) => endless.includes(stopReason)).length, turns.length),
     reward_failures: samples.length - known.length,
     skipped_groups: skippedGroups,
+    sampling_rounds: rounds,
     entropy: mean(surprise, tokens),
     rollout_tokens: tokens,
     rollout_tokens_per_s: tokens / seconds.rollout,
@@ -55,6 +56,8 @@ export interface LearningNumbers extends Partial<MismatchNumbers> {
   readonly clip_fraction_high?: number;
   readonly approx_kl?: number;
   readonly mean_ratio?: number;
+  /** Sampled tokens whose log-probabilities of generation and of training were compared: all that were learned from. */
+  readonly compared_tokens?: number;
   /** Mean weight that the correction gives a token. */
   readonly correction_weight?: number;
   /** Tokens that the correction truncated or dropped. */
@@ -74,6 +77,8 @@ export interface RolloutNumbers {
   readonly reward_failures: number;
   /** Groups that were not learned from, because their rewards were all equal or unknown. */
   readonly skipped_groups: number;
+  /** How often prompts were sampled: more than once where groups were skipped and others took their place. */
+  readonly sampling_rounds: number;
   /** Mean of -log p of the sampled tokens, in nats: an estimate of the entropy of the policy. */
   readonly entropy: number;
   readonly rollout_tokens: number;

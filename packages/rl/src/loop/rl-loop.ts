@@ -11,7 +11,7 @@ import type { Experience } from './experience.ts';
 import type { Learner } from './learner.ts';
 import type { RlRecord } from './records.ts';
 import { encodeRlState, type RlState } from './rl-state.ts';
-import { type RolloutParts, rollOut } from './rollout-phase.ts';
+import { type RolloutParts, rollOut, type StepProblems } from './rollout-phase.ts';
 import type { RlEvent, RlRunResult } from './run-events.ts';
 import { noSpans, type Spans } from './spans.ts';
 
@@ -21,8 +21,7 @@ export interface RlParts extends RolloutParts {
   readonly learner: Learner;
   readonly store: CheckpointStore;
   readonly writer: RunWriter;
-  /** Problems of a step, and those that are held out. */
-  readonly problemsOf: (step: number) => Promise<readonly RlProblem[]>;
+  readonly problemsOf: (step: number) => StepProblems;
   readonly heldOut: readonly RlProblem[];
 }
 
@@ -135,10 +134,10 @@ export class RlLoop {
   }
 
   async #generate(step: number): Promise<Experience> {
-    const problems = await this.#parts.problemsOf(step);
+    const problems = this.#parts.problemsOf(step);
     // Not stopped by the signal: half a step would have to be thrown away.
     const version = this.#state.applied_steps;
-    return this.#spans.run('rollout', { step }, () => rollOut(this.#parts, problems, step, version));
+    return this.#spans.run('rollout', { step }, () => rollOut(this.#parts, problems, version));
   }
 
   async #evaluate(signal?: AbortSignal): Promise<Evaluation> {

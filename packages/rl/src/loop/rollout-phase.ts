@@ -1,4 +1,5 @@
 /** @file Generates a step's samples and has them judged. */
+import { informativeGroups } from '../advantages/informative-groups.ts';
 import type { RlProblem } from '../tasks/environment.ts';
 import { type Conversation, type ConversationParts, converse } from './conversations.ts';
 import type { Experience, Group, Sample } from './experience.ts';
@@ -8,28 +9,48 @@ export interface RolloutParts extends ConversationParts {
   readonly prompts: Prompts;
 }
 
+/** The problems of a step, and of how many rounds of them at most. */
+export interface StepProblems {
+  /** Which step of the run it is: part of the key of every draw. */
+  readonly step: number;
+  readonly rounds: number;
+  problemsOf(round: number): Promise<readonly RlProblem[]>;
+}
+
 /**
- * Samples responses to problems and their rewards.
- * @param step which step of the run it is for: part of the key of every draw
+ * Samples responses to problems and their rewards; more problems, as long as there are rounds left and fewer groups that differ
+ * in their rewards than problems in a round.
  * @throws QuaverError `rl-prompt-too-long`, `aborted`, and what the engine throws
  */
 export async function rollOut(
   parts: RolloutParts,
-  problems: readonly RlProblem[],
-  step: number,
+  { step, rounds: most, problemsOf }: StepProblems,
   policyVersion: number,
-  signal?: AbortSignal,
 ): Promise<Experience> {
-  const start = performance.now();
-  const request = (problem: RlProblem, index: number) => parts.prompts.sampled(problem, step, index);
-  const conversations = await converse(parts, problems, request, signal);
-  const middle = performance.now();
-  const judged = await judge(parts, conversations, signal);
-  const seconds = { rollout: (middle - start) / 1000, reward: (performance.now() - middle) / 1000 };
-  const groups = problems.map((problem, index): Group => {
-    return { problem, samples: judged.filter((sample) => sample.index === index) };
-  });
-  return { groups, policyVersion, seconds };
+  const groups: Group[] = [];
+  const seconds = { rollout: 0, reward: 0 };
+  let rounds = 0;
+  for (let wanted = 1; rounds < most && wanted > 0; rounds++) {
+    const problems = await problemsOf(rounds);
+    const start = performance.now();
+    const first = groups.length;
+    const request = (problem: RlProblem, index: number) => parts.prompts.sampled(problem, index, [step, first + index]);
+    const conversations = await converse(parts, problems, request);
+    const middle = performance.now();
+    const judged = await judge(parts, conversations);
+    seconds.rollout += (middle - start) / 1000;
+    seconds.reward += (performance.now() - middle) / 1000;
+    for (const [index, problem] of problems.entries()) {
+      groups.push({ problem, samples: judged.filter((sample) => sample.index === index) });
+    }
+    wanted = problems.length - informativeGroups(groups.map(rewardsOf)).kept.length;
+  }
+  return { groups, rounds, policyVersion, seconds };
+}
+
+/** Rewards that are known. */
+export function rewardsOf({ samples }: Group): number[] {
+  return samples.flatMap(({ reward }) => (reward.status === 'ok' ? [reward.reward] : []));
 }
 
 /** The rewards of conversations, in their order. */

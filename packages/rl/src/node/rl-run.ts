@@ -32,6 +32,7 @@ import { Prompts } from '../loop/prompts.ts';
 import type { RlRecord } from '../loop/records.ts';
 import { RlLoop } from '../loop/rl-loop.ts';
 import { freshRlState, parseRlState } from '../loop/rl-state.ts';
+import type { StepProblems } from '../loop/rollout-phase.ts';
 import type { RlEvent, RlRunResult } from '../loop/run-events.ts';
 import { Policy } from '../policy/policy.ts';
 import type { RlTask } from '../tasks/environment.ts';
@@ -129,13 +130,19 @@ async function runLocked(
   const parts = {
     ...{ policy, learner, store, writer, engine, tokenizer, prompts },
     task,
-    problemsOf: (step: number) => task.problems((step - 1) * rollout.prompts, rollout.prompts),
+    problemsOf: (step: number) => stepProblems(task, rollout, learner.samplingRounds, step),
     heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
   };
   const result = await new RlLoop({ config, signal, onEvent, spans: await openSpans() }, parts, state).run();
   await writeReport(lock, config, result);
   await finish?.(session);
   return result;
+}
+
+/** Every round of every step has problems of its own. */
+function stepProblems(task: RlTask, { prompts }: RlConfig['rollout'], rounds: number, step: number): StepProblems {
+  const problemsOf = (round: number) => task.problems(((step - 1) * rounds + round) * prompts, prompts);
+  return { step, rounds, problemsOf };
 }
 
 /** The run in figures and plots, as one file. */

@@ -28,7 +28,8 @@ test('in unified mode one token that differs is found, by the step itself', asyn
   using engine = await RolloutEngine.open(policy.generation, { maxSequences: 8, cacheTokens: 512 });
   const [task, tokenizer] = [taskOf(), await Tokenizer.fromModule(tinyModel)];
   const parts = { engine, task, tokenizer, prompts: new Prompts(tinyModel, tokenizer, config.rollout, 0) };
-  const experience = await rollOut(parts, await task.problems(0, 4), 1, 0);
+  const problems = { step: 1, rounds: 1, problemsOf: () => task.problems(0, 4) };
+  const experience = await rollOut(parts, problems, 0);
   const { numbers } = await learner.learn(withWrongToken(experience), 0, undefined);
   expect(numbers.mismatched_tokens).toBe(1);
   expect(numbers.token_mult_prob_error).toBeGreaterThan(1);

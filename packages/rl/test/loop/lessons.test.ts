@@ -18,6 +18,7 @@ const experience: Experience = {
     [sample(3, 1), sample(5, 0)],
     [sample(7, 1), sample(9, 1)],
   ].map((samples) => ({ problem: { id: '0', messages: [], data: null }, samples })),
+  rounds: 1,
   policyVersion: 0,
   seconds: { rollout: 1, reward: 1 },
 };

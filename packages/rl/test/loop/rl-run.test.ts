@@ -58,6 +58,43 @@ describe('a run', () => {
     expect(alone.result.parameters_sha256).toBe(together.result.parameters_sha256);
   });
 
+  test('minibatches are optimizer steps of their own, and what they learn from is compared before the first', async () => {
+    const algorithm = { name: 'ppo', epochs: 2, minibatches: 3 };
+    const { records, result } = await tinyRun('minibatches', { steps: 2, algorithm, recipe: 'fp8-block' });
+    const whole = await tinyRun('no minibatches', { steps: 2, algorithm: { ...algorithm, minibatches: 1 } });
+    expect(result.parameters_sha256).not.toBe(whole.result.parameters_sha256);
+    for (const record of records) {
+      expect(record).toMatchObject({ mismatched_tokens: 0, token_mult_prob_error: 1 });
+      expect(record.seconds['logprobs']).toBeGreaterThan(0);
+    }
+    // After the first of 2 · 3 steps the ratios are no longer 1.
+    expect(records[0]!.approx_kl).toBeGreaterThan(0);
+  });
+
+  test('a gradient of minibatches without a step in between is that of the whole', async () => {
+    const changes = { steps: 1, algorithm: { name: 'grpo' }, schedule: { decay: 'constant', peak: 1e-9 } };
+    const [one, three] = [
+      await tinyRun('whole gradient', changes),
+      await tinyRun('split gradient', { ...changes, algorithm: { name: 'grpo', minibatches: 3 } }),
+    ];
+    expect(three.records[0]!.loss).toBeCloseTo(one.records[0]!.loss, 5);
+    expect(three.records[0]!.tokens).toBe(one.records[0]!.tokens);
+  });
+
+  test('dynamic sampling takes more prompts in the place of groups that teach nothing', async () => {
+    // Two of every four problems are equally good, whatever the answer.
+    const task = taskOf((response, id) =>
+      Number(id.split(' ')[1]) % 4 < 2 ? { status: 'ok', reward: 1, correct: true } : evenTokens(response),
+    );
+    const algorithm = { name: 'dapo', overlong_penalty: 0 };
+    const { records } = await tinyRun('sampled again', { steps: 2, algorithm }, { task });
+    expect(records.map(({ sampling_rounds: rounds }) => rounds)).toEqual([2, 2]);
+    expect(records.map(({ skipped_groups: count }) => count)).toEqual([4, 4]);
+    const once = await tinyRun('sampled once', { steps: 2, algorithm: { ...algorithm, sampling_rounds: 1 } }, { task });
+    expect(once.records.map(({ skipped_groups: count }) => count)).toEqual([2, 2]);
+    expect(records[0]!.tokens).toBeGreaterThan(1.5 * once.records[0]!.tokens);
+  });
+
   test('equal rewards teach nothing, and change nothing', async () => {
     const task = taskOf(() => ({ status: 'ok', reward: 1, correct: true }));
     const { records, result } = await tinyRun('equal', { steps: 2 }, { task });

@@ -27,7 +27,11 @@ export function rlCompareCommand(environment: Environment): Command {
   const command = new Command('compare')
     .description('Run the same task with several recipes, and show them side by side.')
     .requiredOption('--config <file>', 'a configuration as JSON')
-    .option('--recipes <names>', 'recipes with commas; fp8-block+kv-cache=fp8 is one with an FP8 cache', 'bf16,fp8-generate-only,fp8-block')
+    .option(
+      '--recipes <names>',
+      'recipes with commas; fp8-block+kv-cache=fp8 is one with an FP8 cache',
+      'bf16,fp8-generate-only,fp8-block',
+    )
     .option('--modes <modes>', 'unified, split or both, with commas', 'unified,split')
     .option('--seeds <count>', 'runs of each recipe and mode, with seeds one after another', positiveInteger, 1)
     .option('--seed <n>', 'the first seed (default: that of the configuration)', nonNegativeInteger)
