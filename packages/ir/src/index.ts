@@ -41,6 +41,7 @@ export { FORMAT_VERSION, moduleOpsets, type Opset } from './file/layout.ts';
 export { openModule, readModuleBytes, writeModuleBytes } from './file/open-module.ts';
 export type { StoredSegment } from './file/segments.ts';
 export { coreUpgraders, type Upgrader, type Upgraders, upgraderKey } from './file/upgrade.ts';
+export { functionFlops } from './function-flops.ts';
 export {
   type InterpretBindings,
   type InterpretOptions,
@@ -68,7 +69,6 @@ export {
   type ValueKind,
 } from './module.ts';
 export {
-  type Cost,
   defineOp,
   type GradientContext,
   type OpDefinition,

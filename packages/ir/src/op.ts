@@ -24,13 +24,6 @@ export type OperandRecord<O extends Operands, T> = {
   readonly [K in keyof O]: O[K] extends { readonly optional: true } ? T | undefined : T;
 };
 
-/** Work of one node at concrete shapes. */
-export interface Cost {
-  readonly flops: number;
-  /** Bytes read and written once each. */
-  readonly bytes: number;
-}
-
 /** No derivative on purpose: what the operand does to the result counts as constant. */
 export const stopped = 'stopped';
 

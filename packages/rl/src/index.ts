@@ -15,7 +15,7 @@ export { algorithms, parseAlgorithm } from './algorithms/registry.ts';
 export { type ReportedRl, renderRlComparison } from './compare/report.ts';
 export { type ComparedRl, type RlRow, rlRow } from './compare/rows.ts';
 export { parseRlConfig } from './config/config.ts';
-export type { NamedConfig, RlConfig, RolloutConfig } from './config/config-types.ts';
+export type { EvaluateConfig, NamedConfig, RlConfig, RolloutConfig } from './config/config-types.ts';
 export { type CorrectionStatistics, correctSequences, type SequenceLogprobs } from './correction/correct-sequences.ts';
 export type { Correction, CorrectionRule, SequenceCorrection } from './correction/correction.ts';
 export { corrections, parseCorrection } from './correction/registry.ts';
@@ -30,6 +30,8 @@ export { type Penalties, policyObjective } from './objective/policy-objective.ts
 export type { PolicyInput, PolicyTerm } from './objective/policy-term.ts';
 export { Policy, type PolicyOptions } from './policy/policy.ts';
 export { type PolicyStatistics, PolicyStatisticsSum, type RatioClip } from './policy-statistics.ts';
+export { type Limits, measureLimits } from './roofline/limits.ts';
+export { type PhaseRoofline, type Roofline, rooflineOf, rooflineText } from './roofline/roofline.ts';
 export type { TaskDefinition, TaskFactory } from './tasks/define-task.ts';
 export type {
   Environment,

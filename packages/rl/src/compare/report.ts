@@ -11,12 +11,16 @@ import {
   smooth,
 } from '@quaver/train';
 import type { RlRecord } from '../loop/records.ts';
+import { type Roofline, rooflineText } from '../roofline/roofline.ts';
 import type { RlRow } from './rows.ts';
 
 export interface ReportedRl {
   readonly row: RlRow;
   /** At least one. */
   readonly records: readonly RlRecord[];
+  readonly roofline: Roofline;
+  /** See `Policy.memoryBytes`. */
+  readonly memoryBytes: number;
 }
 
 interface RlPlot extends Pick<LinePlot, 'title' | 'yLabel' | 'mayBeLogarithmic'> {
@@ -49,7 +53,8 @@ export function renderRlComparison(runs: readonly ReportedRl[]): string {
   const labels = runs.map(({ row }) => labelOf(row));
   const title = runs.length === 1 ? labels[0]! : `${runs.length} runs`;
   return page(`Reinforcement learning: ${title}`, [
-    table(runs.map(({ row }) => row)),
+    table(runs),
+    rooflines(runs),
     ...plots.map(({ of, smoothed, ...plot }) =>
       linePlot({
         ...plot,
@@ -73,14 +78,22 @@ function labelOf({ recipe, mode, seed }: RlRow): string {
 
 const heads = [
   ...['recipe', 'mode', 'seed', 'tokens', 'token_mult_prob_error', 'gen_kl_error', 'mismatched tokens', 'of'],
-  ...['held-out accuracy', 'reward', 's per step', 'rollout tokens/s', 'train tokens/s', 'bytes per parameter'],
+  ...[
+    'held-out accuracy',
+    'reward',
+    's per step',
+    'rollout tokens/s',
+    'train tokens/s',
+    'bytes per parameter',
+    'memory, MB',
+  ],
 ];
 
-function table(rows: readonly RlRow[]): Html {
+function table(runs: readonly ReportedRl[]): Html {
   return html`<div class="wide"><table>
 <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
-<tbody>${rows.map(
-    (row) => html`<tr><th scope="row">${row.recipe}</th>${cells(row).map((cell) => html`<td>${cell}</td>`)}</tr>
+<tbody>${runs.map(
+    (run) => html`<tr><th scope="row">${run.row.recipe}</th>${cells(run).map((cell) => html`<td>${cell}</td>`)}</tr>
 `,
   )}</tbody></table></div>
 <p>token_mult_prob_error is the mean of exp(|log p of generation − log p of training|) over the tokens that were learned from: 1 is perfect.
@@ -88,7 +101,11 @@ Speeds and seconds are medians over the steps, the reward is the mean of the las
 `;
 }
 
-function cells(row: RlRow): readonly (string | number)[] {
+function rooflines(runs: readonly ReportedRl[]): Html {
+  return html`${runs.map(({ row, roofline }) => html`<p>${labelOf(row)}. ${rooflineText(roofline)}</p>\n`)}`;
+}
+
+function cells({ row, memoryBytes }: ReportedRl): readonly (string | number)[] {
   const share = row.heldout_accuracy === null ? undefined : row.heldout_accuracy;
   return [
     ...[row.mode, row.seed, numberText(row.tokens, 12), numberText(row.token_mult_prob_error ?? undefined, 7)],
@@ -96,5 +113,6 @@ function cells(row: RlRow): readonly (string | number)[] {
     ...[numberText(row.compared_tokens, 12), percentText(share)],
     ...[numberText(row.reward), numberText(row.step_seconds, 3), numberText(row.rollout_tokens_per_s, 4)],
     ...[numberText(row.train_tokens_per_s, 4), numberText(row.bytes_per_parameter, 3)],
+    ...[numberText(memoryBytes / 1e6, 4)],
   ];
 }

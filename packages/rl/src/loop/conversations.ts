@@ -2,6 +2,7 @@
 import type {
   ChatMessage,
   RolloutEngine,
+  RolloutMetrics,
   RolloutOutcome,
   RolloutRequest,
   RolloutResult,
@@ -13,6 +14,8 @@ export interface ConversationParts {
   readonly engine: RolloutEngine;
   readonly task: RlTask;
   readonly tokenizer: Tokenizer;
+  /** Told how the engine generated each turn of all conversations. */
+  readonly onGenerated?: ((metrics: RolloutMetrics) => void) | undefined;
 }
 
 /** One sample of a problem. */
@@ -107,12 +110,13 @@ class OpenConversation implements Conversation {
 }
 
 async function generated(
-  { engine }: ConversationParts,
+  { engine, onGenerated }: ConversationParts,
   requests: readonly RolloutRequest[],
   signal: AbortSignal | undefined,
 ): Promise<RolloutResult[]> {
   if (requests.length === 0) return [];
   const outcomes: readonly RolloutOutcome[] = await engine.generate(requests, signal ? { signal } : {});
+  onGenerated?.(engine.metrics);
   return outcomes.map((outcome) => {
     if (outcome.error) throw outcome.error;
     return outcome;

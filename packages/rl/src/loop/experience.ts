@@ -1,4 +1,5 @@
 import type { RolloutResult } from '@quaver/generate';
+import type { Work } from '../roofline/work.ts';
 import type { Reward, RlProblem } from '../tasks/environment.ts';
 
 /** What the policy said to a problem, and what it was worth. */
@@ -22,5 +23,7 @@ export interface Experience {
   readonly rounds: number;
   /** Optimizer steps that the weights had seen that generated it. */
   readonly policyVersion: number;
+  /** What generation computed and moved at least. */
+  readonly work: Work;
   readonly seconds: { readonly rollout: number; readonly reward: number };
 }

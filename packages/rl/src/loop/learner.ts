@@ -13,6 +13,7 @@ import { perSequence, perToken, type SequenceBatch, sequenceBatches } from '../p
 import type { Policy } from '../policy/policy.ts';
 import { ReferencePolicy } from '../policy/reference.ts';
 import { PolicyStatisticsSum } from '../policy-statistics.ts';
+import type { WorkMeter } from '../roofline/work.ts';
 import type { Experience } from './experience.ts';
 import { type Lesson, type Lessons, lessonsOf } from './lessons.ts';
 import { type LearningNumbers, type RolloutNumbers, rolloutNumbers } from './records.ts';
@@ -30,6 +31,7 @@ export class Learner implements AsyncDisposable {
   readonly #plan: AlgorithmPlan;
   readonly #correction: CorrectionRule;
   #policy: Policy | undefined;
+  #meter: WorkMeter | undefined;
   #reference: ReferencePolicy | undefined;
   /** Generation promises the bits of training. */
   #isExact = false;
@@ -51,8 +53,9 @@ export class Learner implements AsyncDisposable {
   }
 
   /** Before the first step and before anything is restored: the weights that the policy has now are the reference. */
-  async open(policy: Policy): Promise<void> {
+  async open(policy: Policy, meter: WorkMeter): Promise<void> {
     this.#policy = policy;
+    this.#meter = meter;
     const { training, isUnified: isShared } = policy;
     const { rowInvariant } = training.session.executor.capabilities;
     this.#isExact = isShared && rowInvariant && training.report.rowInvariant && isUnified(recipeOf(this.#config));
@@ -101,9 +104,11 @@ export class Learner implements AsyncDisposable {
     const moved = new PolicyStatisticsSum(clip);
     let [loss, gradNorm, skipped] = [0, 0, 0];
     let trained = before;
+    const work = before ? parts.map(({ batches }) => this.#meter!.training('loss', batches)) : [];
     for (let epoch = 0; epoch < epochs; epoch++) {
       for (const { lessons, indices, batches, inputs } of parts) {
         const result = await training.step(inputs, rate, { total: 1, logprobs: true });
+        work.push(this.#meter!.training('backward', batches));
         const logprobs = perSequence(batches, lessons, result.logprobs);
         for (const [i, { advantages }] of lessons.entries()) moved.add(logprobs[i]!, old[indices[i]!]!, advantages);
         trained ??= logprobs;
@@ -124,6 +129,8 @@ export class Learner implements AsyncDisposable {
       numbers: {
         ...{ loss, grad_norm: gradNorm, ...(skipped > 0 ? { skipped } : {}) },
         ...{ tokens, tokens_per_s: speed, train_tokens_per_s: speed },
+        train_gflop: work.reduce((sum, { flops }) => sum + flops, 0) / 1e9,
+        train_gbyte: work.reduce((sum, { bytes }) => sum + bytes, 0) / 1e9,
         compared_tokens: compared,
         ...errors,
         ...change,

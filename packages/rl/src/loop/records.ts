@@ -6,7 +6,7 @@ import type { Experience } from './experience.ts';
 
 /** What a step's samples say without learning from them. */
 export function rolloutNumbers(
-  { groups, rounds, policyVersion, seconds }: Experience,
+  { groups, rounds, policyVersion, work, seconds }: Experience,
   skippedGroups: number,
   version: number,
 ): RolloutNumbers {
@@ -30,6 +30,8 @@ export function rolloutNumbers(
     entropy: mean(surprise, tokens),
     rollout_tokens: tokens,
     rollout_tokens_per_s: tokens / seconds.rollout,
+    rollout_gflop: work.flops / 1e9,
+    rollout_gbyte: work.bytes / 1e9,
     policy_age: version - policyVersion,
   };
 }
@@ -50,6 +52,9 @@ export interface LearningNumbers extends Partial<MismatchNumbers> {
   readonly tokens: number;
   readonly tokens_per_s: number;
   readonly train_tokens_per_s: number;
+  /** What training computed, and moved at least. */
+  readonly train_gflop?: number;
+  readonly train_gbyte?: number;
   /** Steps of the optimizer whose gradient was not finite. */
   readonly skipped?: number | undefined;
   readonly clip_fraction_low?: number;
@@ -83,6 +88,9 @@ export interface RolloutNumbers {
   readonly entropy: number;
   readonly rollout_tokens: number;
   readonly rollout_tokens_per_s: number;
+  /** What generation computed; and moved at least: weights, and what attention reads of the KV cache. */
+  readonly rollout_gflop: number;
+  readonly rollout_gbyte: number;
   /** Optimizer steps between the weights that generated and those that learned. */
   readonly policy_age: number;
 }

@@ -12,7 +12,7 @@ import type { Learner } from './learner.ts';
 import type { RlRecord } from './records.ts';
 import { encodeRlState, type RlState } from './rl-state.ts';
 import { type RolloutParts, rollOut, type StepProblems } from './rollout-phase.ts';
-import type { RlEvent, RlRunResult } from './run-events.ts';
+import type { RlEvent, RlLoopResult } from './run-events.ts';
 import { noSpans, type Spans } from './spans.ts';
 
 /** What a run is made of. */
@@ -55,7 +55,7 @@ export class RlLoop {
     this.#rate = schedule({ ...rest, steps, ...(cooldown === undefined ? {} : { cooldown }) });
   }
 
-  async run(): Promise<RlRunResult> {
+  async run(): Promise<RlLoopResult> {
     const { config, signal, onEvent } = this.#options;
     const first = this.#state.step;
     const start = performance.now();
@@ -180,7 +180,7 @@ export class RlLoop {
     }));
   }
 
-  async #result(records: readonly RlRecord[]): Promise<RlRunResult> {
+  async #result(records: readonly RlRecord[]): Promise<RlLoopResult> {
     const state = this.#state;
     const last = records.at(-1);
     const errors = records.flatMap(({ token_mult_prob_error: error }) => (error === undefined ? [] : [error]));

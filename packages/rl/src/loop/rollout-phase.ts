@@ -1,5 +1,8 @@
 /** @file Generates a step's samples and has them judged. */
+
+import type { RolloutMetrics } from '@quaver/generate';
 import { informativeGroups } from '../advantages/informative-groups.ts';
+import type { WorkMeter } from '../roofline/work.ts';
 import type { RlProblem } from '../tasks/environment.ts';
 import { type Conversation, type ConversationParts, converse } from './conversations.ts';
 import type { Experience, Group, Sample } from './experience.ts';
@@ -7,6 +10,7 @@ import type { Prompts } from './prompts.ts';
 
 export interface RolloutParts extends ConversationParts {
   readonly prompts: Prompts;
+  readonly meter: WorkMeter;
 }
 
 /** The problems of a step, and of how many rounds of them at most. */
@@ -29,13 +33,15 @@ export async function rollOut(
 ): Promise<Experience> {
   const groups: Group[] = [];
   const seconds = { rollout: 0, reward: 0 };
+  const calls: RolloutMetrics[] = [];
+  const told = { ...parts, onGenerated: (metrics: RolloutMetrics) => calls.push(metrics) };
   let rounds = 0;
   for (let wanted = 1; rounds < most && wanted > 0; rounds++) {
     const problems = await problemsOf(rounds);
     const start = performance.now();
     const first = groups.length;
     const request = (problem: RlProblem, index: number) => parts.prompts.sampled(problem, index, [step, first + index]);
-    const conversations = await converse(parts, problems, request);
+    const conversations = await converse(told, problems, request);
     const middle = performance.now();
     const judged = await judge(parts, conversations);
     seconds.rollout += (middle - start) / 1000;
@@ -45,7 +51,8 @@ export async function rollOut(
     }
     wanted = problems.length - informativeGroups(groups.map(rewardsOf)).kept.length;
   }
-  return { groups, rounds, policyVersion, seconds };
+  const turns = groups.flatMap(({ samples }) => samples.flatMap((sample) => sample.turns));
+  return { groups, rounds, policyVersion, work: parts.meter.rollouts(turns, calls), seconds };
 }
 
 /** Rewards that are known. */

@@ -1,4 +1,6 @@
 /** @file What a run tells while it goes on, and at its end. */
+
+import type { Roofline } from '../roofline/roofline.ts';
 import type { Evaluation } from './evaluate.ts';
 import type { RlRecord } from './records.ts';
 
@@ -9,7 +11,8 @@ export type RlEvent =
   /** The executor was lost after so many steps; the run goes on with another one from its latest checkpoint. */
   | { readonly phase: 'lost'; readonly step: number; readonly reason: string };
 
-export interface RlRunResult {
+/** What the steps of a run came to. */
+export interface RlLoopResult {
   readonly steps: number;
   /** Of the last step. */
   readonly loss: number | null;
@@ -30,4 +33,11 @@ export interface RlRunResult {
   /** Bytes that decoding reads of the weights, for each parameter. */
   readonly bytes_per_parameter: number;
   readonly parameters_sha256: string;
+}
+
+export interface RlRunResult extends RlLoopResult {
+  /** What binds generation and training, over all steps. */
+  readonly roofline: Roofline;
+  /** What weights, optimizer, KV cache and the largest call take of the executor. */
+  readonly memory_bytes: number;
 }

@@ -35,6 +35,9 @@ import { freshRlState, parseRlState } from '../loop/rl-state.ts';
 import type { StepProblems } from '../loop/rollout-phase.ts';
 import type { RlEvent, RlRunResult } from '../loop/run-events.ts';
 import { Policy } from '../policy/policy.ts';
+import { measureLimits } from '../roofline/limits.ts';
+import { rooflineOf } from '../roofline/roofline.ts';
+import { WorkMeter } from '../roofline/work.ts';
 import type { RlTask } from '../tasks/environment.ts';
 import { openSpans } from './spans.ts';
 
@@ -114,7 +117,8 @@ async function runLocked(
     generationExecutor,
     signal,
   });
-  await learner.open(policy);
+  const meter = new WorkMeter(policy.training.module, rollout.page_tokens);
+  await learner.open(policy, meter);
   const { training: session } = policy;
   const state = checkpoint ? await restoreSession(checkpoint, { store, session }, folder, parseRlState) : freshRlState;
   await policy.sync();
@@ -128,13 +132,19 @@ async function runLocked(
   await using _writer = { [Symbol.asyncDispose]: () => writer.close() };
   const prompts = new Prompts(module, tokenizer, rollout, seed);
   const parts = {
-    ...{ policy, learner, store, writer, engine, tokenizer, prompts },
+    ...{ policy, learner, store, writer, engine, tokenizer, prompts, meter },
     task,
     problemsOf: (step: number) => stepProblems(task, rollout, learner.samplingRounds, step),
     heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
   };
-  const result = await new RlLoop({ config, signal, onEvent, spans: await openSpans() }, parts, state).run();
-  await writeReport(lock, config, result);
+  const run = await new RlLoop({ config, signal, onEvent, spans: await openSpans() }, parts, state).run();
+  const records = await readRlRecords(folder);
+  const result = {
+    ...run,
+    roofline: rooflineOf(await measureLimits(executor), records),
+    memory_bytes: await policy.memoryBytes(config),
+  };
+  await writeReport(lock, config, result, records);
   await finish?.(session);
   return result;
 }
@@ -146,12 +156,15 @@ function stepProblems(task: RlTask, { prompts }: RlConfig['rollout'], rounds: nu
 }
 
 /** The run in figures and plots, as one file. */
-async function writeReport({ folder }: RunLock, config: RlConfig, result: RlRunResult): Promise<void> {
+async function writeReport(
+  { folder }: RunLock,
+  config: RlConfig,
+  { bytes_per_parameter, roofline, memory_bytes: memoryBytes }: RlRunResult,
+  records: readonly RlRecord[],
+): Promise<void> {
   const { mode, seed } = config;
-  const { bytes_per_parameter } = result;
-  const records = await readRlRecords(folder);
   const row = rlRow({ recipe: recipeOf(config).name, mode, seed, bytes_per_parameter }, records);
-  const bytes = new TextEncoder().encode(renderRlComparison([{ row, records }]));
+  const bytes = new TextEncoder().encode(renderRlComparison([{ row, records, roofline, memoryBytes }]));
   const chunks = async function* () {
     yield bytes;
   };

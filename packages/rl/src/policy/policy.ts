@@ -1,10 +1,11 @@
 /** @file The policy: one set of weights that generates and trains, on one executor or on two. */
 import { recipeStates } from '@quaver/compiler';
-import { type Executor, Session } from '@quaver/executor';
-import { pagedCache } from '@quaver/generate';
+import { type Executor, Session, type SessionFootprint, sessionFootprint } from '@quaver/executor';
+import { modelLimits, pagedCache } from '@quaver/generate';
 import { byteCount, evaluateDim, findFunction, type Module } from '@quaver/ir';
 import { QuaverError } from '@quaver/numerics';
 import { TrainingSession, type TrainingSessionOptions } from '@quaver/train';
+import type { RlConfig } from '../config/config-types.ts';
 
 export interface PolicyOptions extends Omit<TrainingSessionOptions, 'generation'> {
   /** Another executor that generates (split mode); left out, generation and training share sessions and weights (unified mode). */
@@ -75,6 +76,28 @@ export class Policy implements AsyncDisposable {
   }
 
   /**
+   * What it takes of its executors: weights in every form that is kept, the optimizer, the KV cache, and the largest call, taken
+   * to be a micro-batch with rows of `max_new_tokens`.
+   * @throws what `sessionFootprint` throws
+   */
+  async memoryBytes({ rollout, batch }: Pick<RlConfig, 'rollout' | 'batch'>): Promise<number> {
+    const { module, session } = this.training;
+    const { cache_tokens: cacheTokens, page_tokens: pageTokens, max_sequences: sequences } = rollout;
+    const tokens = Math.min(rollout.max_new_tokens, modelLimits(module).context);
+    const train = { B: Math.max(1, Math.floor(batch.tokens / tokens)), T: tokens };
+    const generate = { B: sequences, N: Math.ceil(tokens / pageTokens), P: Math.ceil(cacheTokens / pageTokens) };
+    const training = ['loss', 'backward', 'update'].map((name) => ({ function: name, symbols: train }));
+    const generation = [{ function: 'decode', symbols: generate }];
+    if (this.isUnified)
+      return bytesTaken(await sessionFootprint(module, session.executor, [...training, ...generation]));
+    const [ours, theirs] = [
+      await sessionFootprint(module, session.executor, training),
+      await sessionFootprint(this.generation.module, this.generation.executor, generation),
+    ];
+    return bytesTaken(ours) + bytesTaken(theirs);
+  }
+
+  /**
    * Gives generation the weights as they are now. In unified mode it has them.
    * @returns bytes that were copied
    */
@@ -93,6 +116,12 @@ export class Policy implements AsyncDisposable {
     if (!this.isUnified) await this.generation[Symbol.asyncDispose]();
     await this.training[Symbol.asyncDispose]();
   }
+}
+
+function bytesTaken({ workspaces, parameters, states, callBuffers }: SessionFootprint): number {
+  const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0);
+  const forms = [...parameters.values()].map((each) => sum(each.values()));
+  return Math.max(...workspaces.values()) + sum(forms) + sum(states.values()) + sum(callBuffers.values());
 }
 
 function elements(shape: readonly number[]): number {

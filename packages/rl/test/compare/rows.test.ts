@@ -7,6 +7,7 @@ const run = { recipe: 'bf16', mode: 'unified', seed: 3, bytes_per_parameter: 2 }
 function record(step: number, changes: Partial<RlRecord> = {}): RlRecord {
   return {
     ...{ step, loss: 0.1, lr: 1e-4, grad_norm: 1, tokens: 100, tokens_per_s: 10, policy_age: 0, sampling_rounds: 1 },
+    ...{ rollout_gflop: 4, rollout_gbyte: 1, train_gflop: 30, train_gbyte: 0.5 },
     ...{ reward: step / 10, accuracy: 0.5, response_tokens: 8, truncated: 0, reward_failures: 0, skipped_groups: 0 },
     ...{ entropy: 0.2, rollout_tokens: 50, rollout_tokens_per_s: 25, train_tokens_per_s: 40 },
     ...{

@@ -6,6 +6,7 @@ import { Learner } from '../../src/loop/learner.ts';
 import { Prompts } from '../../src/loop/prompts.ts';
 import { rollOut } from '../../src/loop/rollout-phase.ts';
 import { Policy } from '../../src/policy/policy.ts';
+import { WorkMeter } from '../../src/roofline/work.ts';
 import { executor, taskOf, tinyConfig, tinyModel } from '../support/tiny-rl.ts';
 
 /** The same samples, but the log-probability of one token is that of another number. */
@@ -24,10 +25,11 @@ test('in unified mode one token that differs is found, by the step itself', asyn
   const config = tinyConfig({ recipe: 'fp8-block' });
   await using learner = new Learner(config);
   await using policy = await Policy.open(tinyModel, executor, policyOptions(config, learner.objective));
-  await learner.open(policy);
+  const meter = new WorkMeter(policy.training.module, config.rollout.page_tokens);
+  await learner.open(policy, meter);
   using engine = await RolloutEngine.open(policy.generation, { maxSequences: 8, cacheTokens: 512 });
   const [task, tokenizer] = [taskOf(), await Tokenizer.fromModule(tinyModel)];
-  const parts = { engine, task, tokenizer, prompts: new Prompts(tinyModel, tokenizer, config.rollout, 0) };
+  const parts = { meter, engine, task, tokenizer, prompts: new Prompts(tinyModel, tokenizer, config.rollout, 0) };
   const problems = { step: 1, rounds: 1, problemsOf: () => task.problems(0, 4) };
   const experience = await rollOut(parts, problems, 0);
   const { numbers } = await learner.learn(withWrongToken(experience), 0, undefined);

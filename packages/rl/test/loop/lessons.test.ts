@@ -19,6 +19,7 @@ const experience: Experience = {
     [sample(7, 1), sample(9, 1)],
   ].map((samples) => ({ problem: { id: '0', messages: [], data: null }, samples })),
   rounds: 1,
+  work: { flops: 0, bytes: 0 },
   policyVersion: 0,
   seconds: { rollout: 1, reward: 1 },
 };

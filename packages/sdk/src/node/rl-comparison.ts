@@ -62,8 +62,9 @@ export async function compareRl(options: RlComparisonOptions): Promise<RlCompari
           onEvent: (event) => onEvent?.(event, name),
         });
         const records = await readRlRecords(place);
-        const { bytes_per_parameter } = result;
-        runs.push({ row: rlRow({ recipe, mode, seed, bytes_per_parameter }, records), records });
+        const { bytes_per_parameter, roofline, memory_bytes: memoryBytes } = result;
+        const row = rlRow({ recipe, mode, seed, bytes_per_parameter }, records);
+        runs.push({ row, records, roofline, memoryBytes });
       }
     }
   }

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { parseRlConfig, type RlConfig, type RlEvent } from '@quaver/rl';
+import { parseRlConfig, type RlConfig, type RlEvent, rooflineText } from '@quaver/rl';
 import { readRlConfig } from '@quaver/rl/node';
 import { rlModel } from '@quaver/sdk/node';
 import { Command } from 'commander';
@@ -81,6 +81,7 @@ async function runRl(run: Run, flags: RlRunFlags): Promise<void> {
       ...(error === null
         ? []
         : [`token_mult_prob_error ${error}, ${result.mismatched_tokens} of the sampled tokens differ in training`]),
+      rooflineText(result.roofline),
       `${result.model}: the trained model`,
       `${path.join(folder, 'report.html')}: the report`,
     ].join('\n');
