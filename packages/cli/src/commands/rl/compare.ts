@@ -8,7 +8,7 @@ import { readRlConfigFile } from '../../rl-config.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../../run.ts';
 import { formatTable } from '../../terminal/table.ts';
 import { nonNegativeInteger, positiveInteger } from '../../values.ts';
-import { showRlEvent } from './run.ts';
+import { RlView } from './view.ts';
 
 interface RlCompareFlags extends OutputFlags {
   readonly config: string;
@@ -60,6 +60,7 @@ async function compare(run: Run, flags: RlCompareFlags): Promise<void> {
   const source = await readRlConfigFile(flags.config);
   const config = parseRlConfig(steps === undefined ? source : { ...source, steps });
   const first = flags.seed ?? config.seed;
+  const view = new RlView(run);
   const comparison = await compareRl({
     config,
     recipes: list('--recipes', flags.recipes),
@@ -70,7 +71,7 @@ async function compare(run: Run, flags: RlCompareFlags): Promise<void> {
     executor,
     signal: run.signal,
     ...(threads === undefined ? {} : { threads }),
-    onEvent: (event, name) => showRlEvent(run, event, name),
+    onEvent: (event, name) => view.show(event, name),
   });
   run.result(comparison, () => `${table(comparison.rows)}\n\n${output}: the report`);
 }

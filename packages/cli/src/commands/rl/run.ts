@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { parseRlConfig, type RlConfig, type RlEvent, rooflineText } from '@quaver/rl';
+import { parseRlConfig, type RlConfig, rooflineText } from '@quaver/rl';
 import { readRlConfig } from '@quaver/rl/node';
 import { rlModel } from '@quaver/sdk/node';
 import { Command } from 'commander';
@@ -7,8 +7,8 @@ import { readRecipe } from '../../model-flags.ts';
 import { UsageError } from '../../report-error.ts';
 import { readRlConfigFile } from '../../rl-config.ts';
 import { type Environment, type OutputFlags, Run, withOutputFlags } from '../../run.ts';
-import { formatDuration } from '../../terminal/units.ts';
 import { nonNegativeInteger, positiveInteger } from '../../values.ts';
+import { percent, RlView } from './view.ts';
 
 interface RlRunFlags extends OutputFlags {
   readonly config?: string;
@@ -52,6 +52,7 @@ TensorBoard, checkpoints/, and in the end report.html and model.qvr.`,
 
 async function runRl(run: Run, flags: RlRunFlags): Promise<void> {
   const { config, folder } = await chooseRun(flags);
+  const view = new RlView(run);
   let savedAt: number | undefined;
   const result = await rlModel({
     config,
@@ -62,7 +63,7 @@ async function runRl(run: Run, flags: RlRunFlags): Promise<void> {
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     onEvent: (event) => {
       if (event.phase === 'checkpoint') savedAt = event.step;
-      showRlEvent(run, event);
+      view.show(event);
     },
   }).catch((error) => {
     if (run.signal.aborted && savedAt !== undefined) {
@@ -109,25 +110,4 @@ async function chooseRun(flags: RlRunFlags): Promise<{ readonly config: RlConfig
   const changed = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const config = parseRlConfig({ ...(await readRlConfigFile(flags.config)), ...changed });
   return { config, folder: flags.out ?? path.join('runs', path.parse(flags.config).name) };
-}
-
-export function showRlEvent(run: Run, event: RlEvent, label = 'Learning'): void {
-  if (event.phase === 'step') {
-    const { record, steps, secondsLeft } = event;
-    const numbers = [
-      `step ${record.step} of ${steps}, reward ${record.reward.toFixed(3)}`,
-      `${record.rollout_tokens_per_s.toFixed(0)} tokens/s sampled`,
-      `${record.train_tokens_per_s.toFixed(0)} trained`,
-      ...(record.token_mult_prob_error === undefined ? [] : [`mismatch ${record.token_mult_prob_error}`]),
-    ];
-    run.progress.update(label, record.step, steps, `${numbers.join(', ')}, ${formatDuration(1000 * secondsLeft)} left`);
-  } else if (event.phase === 'evaluate') {
-    run.note(`step ${event.step}: held-out accuracy ${percent(event.accuracy)} of ${event.problems}`);
-  } else if (event.phase === 'lost') {
-    run.note(`step ${event.step}: the executor was lost (${event.reason}); going on from the latest checkpoint`);
-  } else run.note(`step ${event.step}: ${event.folder}`);
-}
-
-function percent(share: number | null): string {
-  return share === null ? '–' : `${(100 * share).toFixed(1)} %`;
 }
