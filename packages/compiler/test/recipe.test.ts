@@ -172,12 +172,18 @@ describe('withOptions', () => {
     expect(resolveRecipe('bf16')).toBe(builtInRecipes.get('bf16'));
   });
 
-  it.each(['fp8-block+', 'fp8-block+kv-cache', 'fp8-block+kv-cache=int8', 'bf16+cache=fp8', 'fp9+kv-cache=fp8'])(
-    'refuses %s',
-    (name) => {
-      expect(() => resolveRecipe(name)).toThrow(expect.objectContaining({ code: 'recipe-unknown' }));
-    },
-  );
+  it.each([
+    'fp8-block+',
+    'fp8-block+kv-cache',
+    'fp8-block+kv-cache=int8',
+    'bf16+cache=fp8',
+    'fp9+kv-cache=fp8',
+    'bf16+constructor=fp8',
+    'bf16+kv-cache=fp8=fp8',
+    'bf16+kv-cache=fp8+kv-cache=bf16',
+  ])('refuses %s', (name) => {
+    expect(() => resolveRecipe(name)).toThrow(expect.objectContaining({ code: 'recipe-unknown' }));
+  });
 
   it('gives the recipe itself without options, and refuses what does not go together', () => {
     expect(withOptions('bf16', {})).toBe(builtInRecipes.get('bf16'));

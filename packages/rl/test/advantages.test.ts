@@ -21,7 +21,31 @@ function expectClose(found: readonly number[], expected: readonly number[]): voi
   for (const [i, value] of expected.entries()) expect(found[i]).toBeCloseTo(value, 12);
 }
 
+test('a step without any known reward has groups without advantages', () => {
+  for (const estimator of [batchBaseline('mean'), batchBaseline({ decay: 0.9 }), groupRelative(options())]) {
+    expect(estimator.estimate([[], []]).groups).toEqual([
+      { advantages: [], skipped: true },
+      { advantages: [], skipped: true },
+    ]);
+  }
+});
+
 describe('within groups', () => {
+  test('large and tiny rewards: the same advantages, by powers of two to the bit', () => {
+    const advantages = (rewards: readonly number[]) =>
+      groupRelative(options({ eps: 0 })).estimate([rewards]).groups[0]!.advantages;
+    const expected = advantages([1, 0.25, 0, 0.75]);
+    for (const unit of [2 ** 1000, 2 ** 60, 2 ** -60, 2 ** -1000]) {
+      expect(advantages([unit, 0.25 * unit, 0, 0.75 * unit])).toEqual(expected);
+    }
+    expectClose(advantages([1e308, -1e308]), [Math.SQRT1_2, -Math.SQRT1_2]);
+    expectClose(advantages([0, 1e-200]), [-Math.SQRT1_2, Math.SQRT1_2]);
+  });
+
+  test('an advantage that no f32 holds is refused', () => {
+    expect(() => rewardToGo(1e300, 3, 1)).toThrow(expect.objectContaining({ code: 'rl-reward-not-finite' }));
+  });
+
   test.each(golden.group_relative.map((item) => [JSON.stringify(item.options), item] as const))(
     '%s agrees with numpy',
     (_, item) => {

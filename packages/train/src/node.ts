@@ -1,5 +1,10 @@
 export { parametersSha256 } from './checkpoint/hash-bytes.ts';
-export { type IdentityParts, type ModuleIdentity, moduleIdentity } from './checkpoint/module-identity.ts';
+export {
+  describeDifference,
+  type IdentityParts,
+  type ModuleIdentity,
+  moduleIdentity,
+} from './checkpoint/module-identity.ts';
 export {
   bestCheckpoint,
   type CheckpointInfo,

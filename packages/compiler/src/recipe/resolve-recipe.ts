@@ -13,7 +13,8 @@ export function resolveRecipe(recipe: string | Recipe): Recipe {
   if (typeof recipe !== 'string') return parseRecipe(recipe);
   const [name, ...changes] = recipe.split('+');
   const known = builtInRecipes.get(name!);
-  if (known) return changeRecipe(known, Object.assign({}, ...changes.map((change) => optionOf(recipe, change))));
+  if (known)
+    return changeRecipe(known, Object.assign({}, ...changes.map((change) => optionOf(recipe, change, changes))));
   throw new QuaverError('recipe-unknown', `there is no recipe named '${name}'`, {
     hint: `Recipes are ${[...builtInRecipes.keys()].join(', ')}; or write one as JSON, see docs/recipes.md.`,
     where: { recipe },
@@ -28,18 +29,21 @@ export function withOptions(recipe: string | Recipe, options: RecipeOptions): Re
   return changeRecipe(resolveRecipe(recipe), options);
 }
 
-const optionNames: Readonly<Record<string, keyof RecipeOptions>> = {
-  'kv-cache': 'kvCache',
-  attention: 'attention',
-  'lm-head': 'lmHead',
-};
+const optionNames: ReadonlyMap<string, keyof RecipeOptions> = new Map([
+  ['kv-cache', 'kvCache'],
+  ['attention', 'attention'],
+  ['lm-head', 'lmHead'],
+]);
 
-function optionOf(recipe: string, change: string): RecipeOptions {
-  const [name = '', value = ''] = change.split('=');
-  const option = optionNames[name];
-  if (option && attentionPrecisions.includes(value as AttentionPrecision)) return { [option]: value };
+/** @param others the choices beside it: one may be made once */
+function optionOf(recipe: string, change: string, others: readonly string[]): RecipeOptions {
+  const [name = '', value = '', ...rest] = change.split('=');
+  const option = optionNames.get(name);
+  const isKnown = rest.length === 0 && attentionPrecisions.includes(value as AttentionPrecision);
+  const isOnce = others.filter((other) => other.startsWith(`${name}=`)).length === 1;
+  if (option && isKnown && isOnce) return { [option]: value };
   throw new QuaverError('recipe-unknown', `recipe '${recipe}': '${change}' is no choice of a recipe`, {
-    hint: `Choices are ${Object.keys(optionNames).join(', ')} with ${attentionPrecisions.join(', ')}, as in fp8-block+kv-cache=fp8.`,
+    hint: `Choices are ${[...optionNames.keys()].join(', ')}, each once, with ${attentionPrecisions.join(', ')}, as in fp8-block+kv-cache=fp8.`,
     where: { recipe },
   });
 }

@@ -64,6 +64,11 @@ export class RolloutEngine implements Disposable {
     });
   }
 
+  /** Most tokens of a prompt and its continuation: the positions of the model, or what the cache holds. */
+  get capacity(): number {
+    return this.#context.capacity;
+  }
+
   /** Pages of the cache that somebody uses; none between runs. */
   get usedPages(): number {
     return this.#scheduler.pool.used;

@@ -8,10 +8,12 @@ import { type AdvantageEstimator, checkRewards, groupAdvantages, meanOf } from '
  */
 export function batchBaseline(kind: 'mean' | { readonly decay: number }): AdvantageEstimator {
   return {
+    leastSamples: 1,
     estimate(groups, memory) {
       checkRewards(groups);
       const rewards = groups.flat();
-      if (rewards.length === 0) return { groups: [], ...(memory === undefined ? {} : { memory }) };
+      if (rewards.length === 0)
+        return { groups: groups.map(() => groupAdvantages([])), ...(memory === undefined ? {} : { memory }) };
       const mean = meanOf(rewards);
       const baseline = kind === 'mean' ? mean : (memory ?? mean);
       const centred = groups.map((group) => groupAdvantages(group.map((reward) => reward - baseline)));

@@ -15,6 +15,8 @@ export interface AdvantageEstimate {
 }
 
 export interface AdvantageEstimator {
+  /** Samples of a problem below which there is nothing to learn. */
+  readonly leastSamples: 1 | 2;
   /**
    * Never NaN.
    * @param groups the rewards of the samples of each problem

@@ -23,6 +23,7 @@ export interface GroupRelativeOptions {
  */
 export function groupRelative(options: GroupRelativeOptions): AdvantageEstimator {
   return {
+    leastSamples: 2,
     estimate(groups) {
       checkRewards(groups);
       return { groups: groups.map((rewards) => groupAdvantages(advantagesOf(rewards, options))) };
@@ -33,12 +34,15 @@ export function groupRelative(options: GroupRelativeOptions): AdvantageEstimator
 function advantagesOf(rewards: readonly number[], { baseline, std, eps }: GroupRelativeOptions): readonly number[] {
   // Not left to the arithmetic: without eps it would be 0 / 0.
   if (areEqual(rewards)) return rewards.map(() => 0);
-  const mean = meanOf(rewards);
+  // Squares of very large or small rewards would overflow or vanish; a power of two changes no other bit.
+  const unit = 2 ** Math.floor(Math.log2(rewards.reduce((largest, reward) => Math.max(largest, Math.abs(reward)), 0)));
+  const scaled = rewards.map((reward) => reward / unit);
+  const mean = meanOf(scaled);
   const n = rewards.length;
   // r − (n · mean − r) / (n − 1)
   const stretch = baseline === 'leave-one-out' ? n / (n - 1) : 1;
-  const scale = std === 'none' ? 1 : deviation(rewards, mean, std) + eps;
-  return rewards.map((reward) => ((reward - mean) * stretch) / scale);
+  const scale = std === 'none' ? 1 / unit : deviation(scaled, mean, std) + eps / unit;
+  return scaled.map((reward) => ((reward - mean) * stretch) / scale);
 }
 
 function deviation(rewards: readonly number[], mean: number, std: 'sample' | 'population'): number {

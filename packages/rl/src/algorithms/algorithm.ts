@@ -4,6 +4,7 @@ import type { Objective } from '@quaver/train';
 import { z } from 'zod';
 import type { AdvantageEstimator } from '../advantages/estimator.ts';
 import type { Aggregation } from '../aggregation.ts';
+import { type Conflict, refusing } from '../option-conflicts.ts';
 import type { RatioClip } from '../policy-statistics.ts';
 
 /** One step of reinforcement learning, as an algorithm wants it. */
@@ -51,19 +52,30 @@ interface Definition<S extends z.ZodRawShape> {
   readonly summary: string;
   /** Each has a default. */
   readonly options: S;
+  /** Options that do not go together. */
+  readonly conflict?: (options: z.output<z.ZodObject<S>>) => Conflict | undefined;
   build(options: z.output<z.ZodObject<S>>): PlanParts;
 }
 
 /** Of a plan what an algorithm says itself; the rest has the value that most have. */
 type PlanParts = Pick<AlgorithmPlan, 'objective' | 'advantage' | 'aggregation'> & Partial<AlgorithmPlan>;
 
-export function defineAlgorithm<S extends z.ZodRawShape>({ name, summary, options, build }: Definition<S>): Algorithm {
+export function defineAlgorithm<S extends z.ZodRawShape>({
+  name,
+  summary,
+  options,
+  conflict,
+  build,
+}: Definition<S>): Algorithm {
   const own = z.object(options);
   return {
     name,
     summary,
     defaults: own.parse({}) as Readonly<Record<string, JsonValue>>,
-    schema: z.strictObject({ name: z.literal(name), ...options }),
+    schema: refusing(z.strictObject({ name: z.literal(name), ...options }), (given) => {
+      const values = own.parse(given);
+      return conflict?.(values) ?? lossConflict(values);
+    }),
     plan(source) {
       const values = own.parse(source);
       const parts = build(values);
@@ -82,4 +94,16 @@ export function defineAlgorithm<S extends z.ZodRawShape>({ name, summary, option
       };
     },
   };
+}
+
+/** Of the options that most algorithms have. */
+function lossConflict(options: Readonly<Record<string, unknown>>): Conflict | undefined {
+  const { aggregation, constant_length: length, clip_high: high, dual_clip: dual } = options;
+  if (typeof length === 'number' && aggregation !== 'constant') {
+    return { option: 'constant_length', message: 'goes with aggregation "constant" alone' };
+  }
+  if (typeof dual === 'number' && typeof high === 'number' && dual <= 1 + high) {
+    return { option: 'dual_clip', message: `is not above 1 + clip_high, ${1 + high}` };
+  }
+  return undefined;
 }

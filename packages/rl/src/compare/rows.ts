@@ -49,7 +49,7 @@ export function rlRow(run: ComparedRl, records: readonly RlRecord[]): RlRow {
     heldout_accuracy:
       records.findLast(({ heldout_accuracy: accuracy }) => accuracy !== undefined)?.heldout_accuracy ?? null,
     reward: last.reduce((sum, { reward }) => sum + reward, 0) / last.length,
-    step_seconds: median(records.map(secondsOf)),
+    step_seconds: median(records.map((record) => record.step_seconds)),
     rollout_tokens_per_s: median(records.map((record) => record.rollout_tokens_per_s)),
     train_tokens_per_s: median(records.filter(({ tokens }) => tokens > 0).map((record) => record.train_tokens_per_s)),
   };
@@ -60,10 +60,6 @@ function exactMean(weighted: readonly (readonly [value: number, weight: number])
   const [first] = weighted[0]!;
   const weight = weighted.reduce((sum, [, each]) => sum + each, 0);
   return first + weighted.reduce((sum, [value, each]) => sum + (value - first) * each, 0) / weight;
-}
-
-function secondsOf({ seconds }: RlRecord): number {
-  return Object.entries(seconds).reduce((sum, [phase, value]) => (phase === 'evaluate' ? sum : sum + value), 0);
 }
 
 function median(values: readonly number[]): number {

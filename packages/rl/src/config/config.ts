@@ -38,7 +38,7 @@ const configSchema = z.strictObject({
   reward: z
     .strictObject({
       workers: count.default(1),
-      timeout_ms: count.default(2000),
+      timeout_ms: count.max(2_000_000_000).default(2000),
       memory_mb: z.int().min(16).default(128),
     })
     .default({ workers: 1, timeout_ms: 2000, memory_mb: 128 }),
@@ -73,9 +73,15 @@ export function parseRlConfig(source: unknown): RlConfig {
   return config;
 }
 
+const recipeChoices = [
+  ['kv_cache', 'kv-cache'],
+  ['attention', 'attention'],
+  ['lm_head', 'lm-head'],
+] as const;
+
 /** What cannot be together, though each part alone can. */
 function conflictsOf(config: RlConfig): string[] {
-  const { schedule, steps, rollout, mode, max_policy_age: age, correction, evaluate } = config;
+  const { schedule, steps, rollout, mode, max_policy_age: age, correction, evaluate, recipe } = config;
   const conflicts: string[] = [];
   const wrong = scheduleConflict(schedule, steps);
   if (wrong !== undefined) conflicts.push(wrong);
@@ -84,6 +90,11 @@ function conflictsOf(config: RlConfig): string[] {
   }
   if (evaluate && evaluate.samples > 1 && evaluate.temperature === 0) {
     conflicts.push('evaluate.samples: greedy answers are all the same; give evaluate.temperature');
+  }
+  for (const [field, choice] of recipeChoices) {
+    if (config[field] !== undefined && typeof recipe === 'string' && recipe.includes(`+${choice}=`)) {
+      conflicts.push(`${field}: the recipe ${recipe} says it already`);
+    }
   }
   if (age > 0 && mode !== 'split') conflicts.push('max_policy_age: generation beside training needs mode "split"');
   if (age > 0 && correction.name === 'none') conflicts.push('max_policy_age: older weights need a correction');

@@ -7,6 +7,7 @@
 import type { JsonValue } from '@quaver/formats';
 import { QuaverError } from '@quaver/numerics';
 import { z } from 'zod';
+import { type Conflict, refusing } from '../option-conflicts.ts';
 
 export interface SequenceCorrection {
   /** By token. */
@@ -35,17 +36,19 @@ interface Definition<S extends z.ZodRawShape> {
   readonly summary: string;
   /** Each has a default. */
   readonly options: S;
+  /** Options that do not go together. */
+  readonly conflict?: (options: z.output<z.ZodObject<S>>) => Conflict | undefined;
   build(options: z.output<z.ZodObject<S>>): CorrectionRule;
 }
 
 export function defineCorrection<S extends z.ZodRawShape>(definition: Definition<S>): Correction {
-  const { name, summary, options, build } = definition;
+  const { name, summary, options, conflict, build } = definition;
   const own = z.object(options);
   return {
     name,
     summary,
     defaults: own.parse({}) as Readonly<Record<string, JsonValue>>,
-    schema: z.strictObject({ name: z.literal(name), ...options }),
+    schema: refusing(z.strictObject({ name: z.literal(name), ...options }), (given) => conflict?.(own.parse(given))),
     rule: (source) => build(own.parse(source)),
   };
 }

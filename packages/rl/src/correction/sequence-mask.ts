@@ -5,6 +5,7 @@
  *     any-token:  p_t / g_t of any token is outside of [low, high]
  */
 import { z } from 'zod';
+import { boundsConflict } from '../option-conflicts.ts';
 import { type Correction, defineCorrection, sameWeight, sumOf } from './correction.ts';
 
 /** The geometric mean moves far less than single ratios. */
@@ -22,6 +23,7 @@ export const sequenceMask: Correction = defineCorrection({
     /** What the tokens of a sequence that stays count: 1, or their ratio. */
     weight: z.enum(['one', 'ratio']).default('one'),
   },
+  conflict: ({ level, low, high }) => boundsConflict(low ?? bounds[level].low, high ?? bounds[level].high),
   build: ({ level, weight, ...given }) => {
     const low = given.low ?? bounds[level].low;
     const high = given.high ?? bounds[level].high;

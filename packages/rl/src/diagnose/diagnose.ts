@@ -123,7 +123,15 @@ async function run(
 
 function compare(generation: HostTensor, training: HostTensor) {
   const [ours, theirs] = [generation.data as Float32Array, training.data as Float32Array];
-  if (ours.length !== theirs.length) return undefined;
+  if (ours.length !== theirs.length) {
+    throw new QuaverError(
+      'rl-shapes-differ',
+      `a value has ${ours.length} elements in generation, ${theirs.length} in training`,
+      {
+        hint: 'Give a module whose score and logprobs come from the same model.',
+      },
+    );
+  }
   const perPosition = ours.length / generation.type.shape[1]!;
   let [first, different, largest, magnitude] = [-1, 0, 0, 0];
   for (let i = 0; i < ours.length; i++) {

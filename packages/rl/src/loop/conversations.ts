@@ -8,7 +8,7 @@ import type {
   RolloutResult,
   Tokenizer,
 } from '@quaver/generate';
-import type { RlProblem, RlResponse, RlTask } from '../tasks/environment.ts';
+import type { Reward, RlProblem, RlResponse, RlTask } from '../tasks/environment.ts';
 
 export interface ConversationParts {
   readonly engine: RolloutEngine;
@@ -26,6 +26,8 @@ export interface Conversation {
   readonly turns: readonly RolloutResult[];
   /** The last turn's. */
   readonly response: RlResponse;
+  /** Why the conversation could not go on, where the task failed. */
+  readonly failure?: Extract<Reward, { readonly status: 'failed' }> | undefined;
 }
 
 /** Tasks that never end a conversation are ended. */
@@ -66,6 +68,7 @@ export async function converse(
 class OpenConversation implements Conversation {
   readonly problem: RlProblem;
   readonly turns: RolloutResult[];
+  failure: Conversation['failure'];
   readonly #parts: ConversationParts;
   readonly #request: RolloutRequest;
   readonly #messages: ChatMessage[] = [];
@@ -92,17 +95,24 @@ class OpenConversation implements Conversation {
     this.#messages.push({ role: 'assistant', content: this.#parts.tokenizer.decode(turn.tokens) });
   }
 
-  /** The request for the next turn; undefined where the task says nothing more. */
+  /** The request for the next turn; undefined where the task says nothing more, or there is no room for it. */
   async answered(signal: AbortSignal | undefined): Promise<RolloutRequest | undefined> {
-    const { task, tokenizer } = this.#parts;
+    const { task, tokenizer, engine } = this.#parts;
     const said = await task.respond!(this.problem, this.response, signal ? { signal } : {});
     if (said === undefined) return undefined;
-    this.#messages.push({ role: 'user', content: said });
-    const text = tokenizer.applyChatTemplate([...this.problem.messages, ...this.#messages]);
+    if (typeof said === 'object') {
+      this.failure = said;
+      return undefined;
+    }
+    const answer: ChatMessage = { role: 'user', content: said };
+    const text = tokenizer.applyChatTemplate([...this.problem.messages, ...this.#messages, answer]);
+    const prompt = tokenizer.encode(text, { special: false });
+    if (prompt.length >= engine.capacity) return undefined;
+    this.#messages.push(answer);
     const { sample } = this.turns[0]!;
     return {
       ...this.#request,
-      prompt: tokenizer.encode(text, { special: false }),
+      prompt,
       samples: 1,
       key: [...this.#request.key!, sample, this.turns.length],
     };

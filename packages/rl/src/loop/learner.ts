@@ -1,5 +1,6 @@
 /** @file What a step learns from its samples: advantages, corrections, and the optimizer's steps. */
 import { isUnified } from '@quaver/compiler';
+import { QuaverError } from '@quaver/numerics';
 import type { LossBatch, Objective } from '@quaver/train';
 import type { AlgorithmPlan } from '../algorithms/algorithm.ts';
 import { parseAlgorithm } from '../algorithms/registry.ts';
@@ -40,6 +41,13 @@ export class Learner implements AsyncDisposable {
   constructor(config: RlConfig) {
     this.#config = config;
     this.#plan = parseAlgorithm(config.algorithm).plan;
+    const { leastSamples } = this.#plan.advantage;
+    if (config.rollout.samples < leastSamples) {
+      const why = `${config.algorithm.name} compares the samples of a prompt, and needs ${leastSamples}`;
+      throw new QuaverError('rl-config-invalid', `config.rollout.samples: ${why}`, {
+        hint: 'Take more samples, or the algorithm reinforce.',
+      });
+    }
     this.#correction = parseCorrection(config.correction).rule;
   }
 
@@ -75,7 +83,9 @@ export class Learner implements AsyncDisposable {
   ): Promise<Learned & { readonly memory: number | undefined }> {
     const lessons = lessonsOf(experience, this.#plan, this.#config.rollout.max_new_tokens, memory);
     const numbers = rolloutNumbers(experience, lessons.skippedGroups, this.#policy!.training.appliedSteps);
-    const learned = lessons.kept.length === 0 ? nothing : await this.#step(lessons, rate);
+    // Generation by older weights has other probabilities, whatever the precision.
+    const isStale = experience.policyVersion !== this.#policy!.training.appliedSteps;
+    const learned = lessons.kept.length === 0 ? nothing : await this.#step(lessons, rate, isStale);
     return { ...learned, numbers: { ...numbers, ...learned.numbers }, memory: lessons.memory };
   }
 
@@ -86,6 +96,7 @@ export class Learner implements AsyncDisposable {
   async #step(
     { kept }: Lessons,
     rate: number,
+    isStale: boolean,
   ): Promise<Omit<Learned, 'numbers'> & { readonly numbers: LearningNumbers }> {
     const { training } = this.#policy!;
     const { epochs, clip } = this.#plan;
@@ -124,15 +135,14 @@ export class Learner implements AsyncDisposable {
     const { tokens: compared, ...errors } = mismatch.metrics();
     const { tokens: _, entropy: __, ...change } = moved.result()!;
     const tokens = kept.reduce((sum, sequence) => sum + sequence.prompt.length + sequence.tokens.length, 0);
-    const speed = tokens / (seconds.logprobs + seconds.forward_backward + seconds.update);
+    const speed = (epochs * tokens) / (seconds.logprobs + seconds.forward_backward + seconds.update);
     return {
       numbers: {
         ...{ loss, grad_norm: gradNorm, ...(skipped > 0 ? { skipped } : {}) },
         ...{ tokens, tokens_per_s: speed, train_tokens_per_s: speed },
         train_gflop: work.reduce((sum, { flops }) => sum + flops, 0) / 1e9,
         train_gbyte: work.reduce((sum, { bytes }) => sum + bytes, 0) / 1e9,
-        compared_tokens: compared,
-        ...errors,
+        ...(isStale ? {} : { compared_tokens: compared, ...errors }),
         ...change,
         correction_weight: statistics.weight,
         corrected_tokens: statistics.truncated_tokens + statistics.dropped_tokens,
@@ -145,11 +155,12 @@ export class Learner implements AsyncDisposable {
   /** The minibatches of a pass, of about the same size. */
   #partsOf(kept: readonly Lesson[]): Part[] {
     const count = Math.min(this.#plan.minibatches, kept.length);
+    const { context } = this.#policy!;
     return Array.from({ length: count }, (_, part) => {
       const indices = [...kept.keys()].filter((i) => i % count === part);
       // Every part stands for the whole.
       const lessons = indices.map((i) => ({ ...kept[i]!, weight: kept[i]!.weight * count }));
-      return { indices, lessons, batches: sequenceBatches(lessons, this.#config.batch), inputs: [] };
+      return { indices, lessons, batches: sequenceBatches(lessons, { ...this.#config.batch, context }), inputs: [] };
     });
   }
 

@@ -51,14 +51,13 @@ export function lessonsOf(
     // A group without advantages still counts in the mean, unless the algorithm leaves it out.
     if (!informative.has(g)) continue;
     for (const [s, { turns }] of samples.entries()) {
+      // The reward comes after the last turn.
+      let later = turns.reduce((sum, { tokens }) => sum + tokens.length, 0);
       for (const { prompt, tokens, logprobs } of turns) {
+        later -= tokens.length;
         if (tokens.length === 0) continue;
-        counted.push({
-          prompt,
-          tokens,
-          logprobs,
-          advantages: rewardToGo(advantages[s]!, tokens.length, plan.discount),
-        });
+        const advantage = advantages[s]! * plan.discount ** later;
+        counted.push({ prompt, tokens, logprobs, advantages: rewardToGo(advantage, tokens.length, plan.discount) });
       }
     }
   }

@@ -8,12 +8,15 @@ import type { RlProblem } from '../tasks/environment.ts';
 export class Prompts {
   readonly #tokenizer: Tokenizer;
   readonly #context: number;
+  readonly #capacity: number;
   readonly #rollout: RolloutConfig;
   readonly #seed: number;
 
-  constructor(module: Module, tokenizer: Tokenizer, rollout: RolloutConfig, seed: number) {
+  /** @param capacity of the engine */
+  constructor(module: Module, tokenizer: Tokenizer, rollout: RolloutConfig, seed: number, capacity: number) {
     this.#tokenizer = tokenizer;
     this.#context = modelLimits(module).context;
+    this.#capacity = capacity;
     this.#rollout = rollout;
     this.#seed = seed;
   }
@@ -44,11 +47,17 @@ export class Prompts {
     const text = this.#tokenizer.applyChatTemplate(problem.messages);
     const prompt = this.#tokenizer.encode(text, { special: false });
     const { max_new_tokens: maxNewTokens } = this.#rollout;
-    if (prompt.length < this.#context) return { id, prompt, maxNewTokens };
+    if (prompt.length < this.#capacity) return { id, prompt, maxNewTokens };
+    const isCacheShort = this.#capacity < this.#context;
     throw new QuaverError(
       'rl-prompt-too-long',
-      `problem '${problem.id}' has ${prompt.length} tokens, the context of the model ${this.#context}`,
-      { hint: 'Leave long problems out, or import the model with a longer context.', where: { problem: problem.id } },
+      `problem '${problem.id}' has ${prompt.length} tokens, ${isCacheShort ? 'the KV cache holds' : 'the context of the model is'} ${this.#capacity}`,
+      {
+        hint: isCacheShort
+          ? 'Raise rollout.cache_tokens, or leave long problems out.'
+          : 'Leave long problems out, or import the model with a longer context.',
+        where: { problem: problem.id },
+      },
     );
   }
 }

@@ -40,6 +40,8 @@ const endless: readonly StopReason[] = ['max_new_tokens', 'context'];
 
 /** A line of `metrics.jsonl`. Numbers that a step does not have are left out: those of the loss where nothing was learned from. */
 export interface RlRecord extends StepRecord, RolloutNumbers, LearningNumbers {
+  /** Without evaluation and checkpoint. Where the next batch is generated meanwhile, phases add up to more. */
+  readonly step_seconds: number;
   readonly heldout_accuracy?: number;
 }
 

@@ -1,5 +1,5 @@
 /** @file The loop: sample, judge, learn, and now and then evaluate and save. */
-import { abortedError } from '@quaver/executor';
+import { throwIfAborted } from '@quaver/executor';
 import type { TensorToWrite } from '@quaver/formats';
 import { schedule } from '@quaver/train';
 import { type CheckpointStore, parametersSha256, type RunWriter } from '@quaver/train/node';
@@ -42,6 +42,8 @@ export class RlLoop {
   #evaluatedAt = -1;
   /** The batch of the next step, where it is generated while this one is learned from. */
   #ahead: Promise<Experience> | undefined;
+  /** The weights are those that the state tells of. */
+  #isWhole = true;
 
   /** @param state fresh, or that of the checkpoint to which the policy was restored */
   constructor(options: RlLoopOptions, parts: RlParts, state: RlState) {
@@ -55,7 +57,20 @@ export class RlLoop {
     this.#rate = schedule({ ...rest, steps, ...(cooldown === undefined ? {} : { cooldown }) });
   }
 
+  /** @throws after a checkpoint of the last whole step was saved, if that could be */
   async run(): Promise<RlLoopResult> {
+    try {
+      return await this.#run();
+    } catch (error) {
+      // Nothing goes on when this has ended.
+      await this.#ahead?.catch(() => undefined);
+      // The failure is what is to be told, also where the executor has gone with the weights.
+      if (this.#isWhole && this.#state.step > Math.max(0, this.#savedAt)) await this.#save().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #run(): Promise<RlLoopResult> {
     const { config, signal, onEvent } = this.#options;
     const first = this.#state.step;
     const start = performance.now();
@@ -65,10 +80,7 @@ export class RlLoop {
       this.#state = { ...this.#state, heldout_accuracy_before: accuracy };
     }
     while (this.#state.step < config.steps) {
-      if (signal?.aborted) {
-        await this.#save();
-        throw abortedError(signal);
-      }
+      throwIfAborted(signal);
       const step = this.#state.step + 1;
       const record = await this.#spans.run('step', { step }, () => this.#step(step));
       records.push(record);
@@ -83,19 +95,25 @@ export class RlLoop {
     const { config } = this.#options;
     const { learner, policy, engine, writer } = this.#parts;
     const lr = this.#rate(step);
+    const begun = performance.now();
     const experience = await this.#experience(step);
     // Not across a checkpoint: a run that is resumed there has no weights of before.
     const isAhead = config.max_policy_age > 0 && step < config.steps && step % config.checkpoint.every !== 0;
     if (isAhead) this.#ahead = this.#generate(step + 1);
-    // A failure is seen where the batch is needed.
+    // A failure is seen when this step has ended.
     this.#ahead?.catch(() => undefined);
+    this.#isWhole = false;
     const memory = this.#state.advantage_memory ?? undefined;
     const learned = await this.#spans.run('learn', { step }, () => learner.learn(experience, lr, memory));
+    const waited = performance.now();
+    const ahead = await this.#ahead?.then(
+      () => undefined,
+      (error: unknown) => ({ error }),
+    );
     const start = performance.now();
-    await this.#ahead;
     await this.#spans.run('sync', { step }, () => policy.sync());
     engine.weightsChanged();
-    const sync = (performance.now() - start) / 1000;
+    const end = performance.now();
     this.#state = {
       ...this.#state,
       step,
@@ -106,6 +124,7 @@ export class RlLoop {
       reward_failures: this.#state.reward_failures + learned.numbers.reward_failures,
       skipped_groups: this.#state.skipped_groups + learned.numbers.skipped_groups,
     };
+    this.#isWhole = true;
     const due = config.evaluate && (step % config.evaluate.every === 0 || step === config.steps);
     const evaluationStart = performance.now();
     const evaluation = due ? await this.#evaluate() : undefined;
@@ -113,15 +132,18 @@ export class RlLoop {
       step,
       lr,
       ...learned.numbers,
+      step_seconds: (end - begun) / 1000,
       ...(evaluation ? { heldout_accuracy: evaluation.accuracy } : {}),
       seconds: {
         ...experience.seconds,
         ...learned.seconds,
-        sync,
+        ...(this.#ahead ? { wait: (start - waited) / 1000 } : {}),
+        sync: (end - start) / 1000,
         ...(evaluation ? { evaluate: (performance.now() - evaluationStart) / 1000 } : {}),
       },
     };
     await writer.step(record);
+    if (ahead) throw ahead.error;
     if (step % config.checkpoint.every === 0) await this.#save();
     return record;
   }
@@ -183,7 +205,6 @@ export class RlLoop {
   async #result(records: readonly RlRecord[]): Promise<RlLoopResult> {
     const state = this.#state;
     const last = records.at(-1);
-    const errors = records.flatMap(({ token_mult_prob_error: error }) => (error === undefined ? [] : [error]));
     return {
       steps: state.step,
       loss: last?.loss ?? null,
@@ -192,8 +213,6 @@ export class RlLoop {
       heldout_accuracy_before: state.heldout_accuracy_before,
       best_heldout_accuracy: state.best_heldout_accuracy,
       tokens: state.rollout_tokens,
-      token_mult_prob_error: errors.length === 0 ? null : Math.max(...errors),
-      mismatched_tokens: records.reduce((sum, { mismatched_tokens: count = 0 }) => sum + count, 0),
       reward_failures: state.reward_failures,
       skipped_groups: state.skipped_groups,
       skipped_steps: state.optimizer_steps - state.applied_steps,

@@ -67,8 +67,8 @@ export async function judge(
   signal?: AbortSignal,
 ): Promise<readonly (Sample & { readonly index: number })[]> {
   return Promise.all(
-    conversations.map(async ({ problem, index, turns, response }) => {
-      return { index, turns, reward: await task.verify(problem, response, signal ? { signal } : {}) };
+    conversations.map(async ({ problem, index, turns, response, failure }) => {
+      return { index, turns, reward: failure ?? (await task.verify(problem, response, signal ? { signal } : {})) };
     }),
   );
 }

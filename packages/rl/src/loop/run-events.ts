@@ -23,10 +23,6 @@ export interface RlLoopResult {
   readonly best_heldout_accuracy: number | null;
   /** Sampled tokens. */
   readonly tokens: number;
-  /** Largest of all steps of this call. */
-  readonly token_mult_prob_error: number | null;
-  /** Of all steps of this call. */
-  readonly mismatched_tokens: number;
   readonly reward_failures: number;
   readonly skipped_groups: number;
   readonly skipped_steps: number;
@@ -36,6 +32,11 @@ export interface RlLoopResult {
 }
 
 export interface RlRunResult extends RlLoopResult {
+  /** Largest of all steps; null where nothing was compared. */
+  readonly token_mult_prob_error: number | null;
+  /** Sampled tokens whose log-probabilities of generation and of training were compared, and those of them that differ. */
+  readonly compared_tokens: number;
+  readonly mismatched_tokens: number;
   /** What binds generation and training, over all steps. */
   readonly roofline: Roofline;
   /** What weights, optimizer, KV cache and the largest call take of the executor. */

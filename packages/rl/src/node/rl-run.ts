@@ -1,15 +1,18 @@
 /** @file A reinforcement-learning run in a folder: it is started, or goes on from its latest checkpoint. */
 import { join } from 'node:path';
-import type { Executor } from '@quaver/executor';
+import { type Executor, throwIfAborted } from '@quaver/executor';
+import type { JsonValue } from '@quaver/formats';
 import { writeFileAtomically } from '@quaver/formats/node';
 import { RolloutEngine, Tokenizer } from '@quaver/generate';
 import type { Module } from '@quaver/ir';
+import { QuaverError } from '@quaver/numerics';
 import type { TrainingSession } from '@quaver/train';
 import {
   CheckpointStore,
   checkpointToResume,
   checkUnused,
   clearLeftovers,
+  describeDifference,
   lockRunFolder,
   type ModuleIdentity,
   moduleIdentity,
@@ -25,7 +28,7 @@ import {
 import { renderRlComparison } from '../compare/report.ts';
 import { rlRow } from '../compare/rows.ts';
 import { parseRlConfig } from '../config/config.ts';
-import type { RlConfig } from '../config/config-types.ts';
+import type { EvaluateConfig, RlConfig } from '../config/config-types.ts';
 import { policyOptions, recipeOf } from '../config/policy-options.ts';
 import { Learner } from '../loop/learner.ts';
 import { Prompts } from '../loop/prompts.ts';
@@ -38,7 +41,7 @@ import { Policy } from '../policy/policy.ts';
 import { measureLimits } from '../roofline/limits.ts';
 import { rooflineOf } from '../roofline/roofline.ts';
 import { WorkMeter } from '../roofline/work.ts';
-import type { RlTask } from '../tasks/environment.ts';
+import type { RlProblem, RlTask } from '../tasks/environment.ts';
 import { openSpans } from './spans.ts';
 
 export interface RlRunOptions {
@@ -87,12 +90,28 @@ export async function rlRun(
   options: RlRunOptions,
   finish?: (session: TrainingSession) => Promise<void>,
 ): Promise<RlRunResult> {
-  const { folder, resume = false } = options;
-  if (resume) await readRlConfig(folder);
+  const { folder, config, resume = false, signal } = options;
+  throwIfAborted(signal);
+  if (resume) assertSameConfig(folder, await readRlConfig(folder), config);
   const lock = await lockRunFolder(folder);
   await using _lock = { [Symbol.asyncDispose]: () => lock.release() };
   // Awaited here: the lock is held until the run has ended.
   return await runLocked(options, lock, finish);
+}
+
+/** Records and draws follow from the whole configuration: two of them would be mixed in one run. */
+function assertSameConfig(folder: string, before: RlConfig, now: RlConfig): void {
+  const plain = (config: RlConfig) => JSON.parse(JSON.stringify(config)) as Readonly<Record<string, JsonValue>>;
+  const difference = describeDifference(plain(before), plain(now));
+  if (difference === undefined) return;
+  throw new QuaverError(
+    'run-config-changed',
+    `${folder}: the run was started with another configuration: ${difference}`,
+    {
+      hint: 'Start a new run in another folder, or go on with the configuration that the folder holds.',
+      where: { file: folder },
+    },
+  );
 }
 
 async function runLocked(
@@ -130,17 +149,18 @@ async function runLocked(
   // Last: records of steps after the checkpoint are cut off only when it is sure that they will be written again.
   const writer = await openRunWriter(lock, resume ? { resumeAt: state.step } : {});
   await using _writer = { [Symbol.asyncDispose]: () => writer.close() };
-  const prompts = new Prompts(module, tokenizer, rollout, seed);
+  const prompts = new Prompts(module, tokenizer, rollout, seed, engine.capacity);
   const parts = {
     ...{ policy, learner, store, writer, engine, tokenizer, prompts, meter },
     task,
     problemsOf: (step: number) => stepProblems(task, rollout, learner.samplingRounds, step),
-    heldOut: config.evaluate ? await task.heldOut(config.evaluate.problems) : [],
+    heldOut: config.evaluate ? await heldOutOf(task, config.evaluate) : [],
   };
   const run = await new RlLoop({ config, signal, onEvent, spans: await openSpans() }, parts, state).run();
   const records = await readRlRecords(folder);
   const result = {
     ...run,
+    ...totalsOf(records),
     roofline: rooflineOf(await measureLimits(executor), records),
     memory_bytes: await policy.memoryBytes(config),
   };
@@ -149,11 +169,33 @@ async function runLocked(
   return result;
 }
 
+async function heldOutOf(task: RlTask, { problems }: EvaluateConfig): Promise<readonly RlProblem[]> {
+  const found = await task.heldOut(problems);
+  if (found.length > 0) return found;
+  throw new QuaverError('rl-heldout-empty', 'the task has no held-out problem to evaluate with', {
+    hint: 'Give it some (a jsonl task holds every tenth line out, or has the option held_out), or leave "evaluate" out.',
+  });
+}
+
 /** Every round of every step has problems of its own. */
 function stepProblems(task: RlTask, { prompts }: RlConfig['rollout'], rounds: number, step: number): StepProblems {
   const problemsOf = (round: number) => task.problems(((step - 1) * rounds + round) * prompts, prompts);
   return { step, rounds, problemsOf };
 }
+
+/** Over all steps of the run, those before it was gone on with as well. */
+function totalsOf(records: readonly RlRecord[]): Pick<RlRunResult, MismatchTotal> {
+  const errors = records.flatMap(({ token_mult_prob_error: error }) => (error === undefined ? [] : [error]));
+  const sum = (of: 'compared_tokens' | 'mismatched_tokens') =>
+    records.reduce((total, each) => total + (each[of] ?? 0), 0);
+  return {
+    token_mult_prob_error: errors.length === 0 ? null : errors.reduce((a, b) => Math.max(a, b)),
+    compared_tokens: sum('compared_tokens'),
+    mismatched_tokens: sum('mismatched_tokens'),
+  };
+}
+
+type MismatchTotal = 'token_mult_prob_error' | 'compared_tokens' | 'mismatched_tokens';
 
 /** The run in figures and plots, as one file. */
 async function writeReport(

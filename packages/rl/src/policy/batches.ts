@@ -17,6 +17,8 @@ export interface SequenceBatch extends Omit<LossBatch, 'inputs'> {
 export interface SequenceBatchOptions {
   /** Tokens of a micro-batch, padding included; a longer sequence has a batch of its own. */
   readonly tokens: number;
+  /** Positions of the model: no row is longer. */
+  readonly context: number;
 }
 
 /** Row lengths are multiples of this, so that few shapes occur. */
@@ -28,13 +30,13 @@ const lengthStep = 16;
  */
 export function sequenceBatches(
   sequences: readonly SampledSequence[],
-  { tokens: limit }: SequenceBatchOptions,
+  { tokens: limit, context }: SequenceBatchOptions,
 ): SequenceBatch[] {
   const lengths = sequences.map(({ prompt, tokens }) => prompt.length + tokens.length - 1);
   const order = sequences.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
   const batches: SequenceBatch[] = [];
   for (let from = 0; from < order.length; ) {
-    const rowTokens = Math.ceil(lengths[order[from]!]! / lengthStep) * lengthStep;
+    const rowTokens = Math.min(context, Math.ceil(lengths[order[from]!]! / lengthStep) * lengthStep);
     const rows = Math.max(1, Math.floor(limit / rowTokens));
     batches.push(batchOf(sequences, order.slice(from, from + rows), rowTokens));
     from += rows;

@@ -44,19 +44,26 @@ export class Policy implements AsyncDisposable {
       },
     });
     if (!generationExecutor) return new Policy(model, training, training.session);
+    const opened: AsyncDisposable[] = [training];
     try {
       const generation = await Session.open(training.module, generationExecutor, {
         functions: generationFunctions,
         computed: generatedFrom(training),
         ...(options.signal ? { signal: options.signal } : {}),
       });
+      opened.unshift(generation);
       const policy = new Policy(model, training, generation);
       await policy.sync(options.signal);
       return policy;
     } catch (error) {
-      await training[Symbol.asyncDispose]();
+      for (const session of opened) await session[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Positions of the model. */
+  get context(): number {
+    return modelLimits(this.training.module).context;
   }
 
   /** Whether generation reads the weights that training writes, without a copy. */
@@ -83,7 +90,7 @@ export class Policy implements AsyncDisposable {
   async memoryBytes({ rollout, batch }: Pick<RlConfig, 'rollout' | 'batch'>): Promise<number> {
     const { module, session } = this.training;
     const { cache_tokens: cacheTokens, page_tokens: pageTokens, max_sequences: sequences } = rollout;
-    const tokens = Math.min(rollout.max_new_tokens, modelLimits(module).context);
+    const tokens = Math.min(rollout.max_new_tokens, this.context);
     const train = { B: Math.max(1, Math.floor(batch.tokens / tokens)), T: tokens };
     const generate = { B: sequences, N: Math.ceil(tokens / pageTokens), P: Math.ceil(cacheTokens / pageTokens) };
     const training = ['loss', 'backward', 'update'].map((name) => ({ function: name, symbols: train }));

@@ -53,6 +53,9 @@ export type Reward =
   | ({ readonly status: 'ok' } & Verdict)
   | { readonly status: 'failed'; readonly reason: RewardFailure; readonly message: string };
 
+/** What an environment says next; undefined at the end of a conversation. */
+export type Reply = string | undefined | Extract<Reward, { readonly status: 'failed' }>;
+
 export interface TaskCallOptions {
   readonly signal?: AbortSignal;
 }
@@ -67,10 +70,8 @@ export interface RlTask extends AsyncDisposable {
   problems(first: number, count: number): Promise<readonly RlProblem[]>;
   /** The first of the problems that are held out; fewer where there are not as many. @throws as `problems` */
   heldOut(count: number): Promise<readonly RlProblem[]>;
-  /** What the environment answers; undefined at the end of a conversation. Left out where there is one turn. */
-  respond?:
-    | ((problem: RlProblem, response: RlResponse, options?: TaskCallOptions) => Promise<string | undefined>)
-    | undefined;
+  /** Left out where there is one turn. */
+  respond?: ((problem: RlProblem, response: RlResponse, options?: TaskCallOptions) => Promise<Reply>) | undefined;
   /** @throws QuaverError `aborted` */
   verify(problem: RlProblem, response: RlResponse, options?: TaskCallOptions): Promise<Reward>;
 }

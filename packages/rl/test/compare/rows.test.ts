@@ -17,6 +17,7 @@ function record(step: number, changes: Partial<RlRecord> = {}): RlRecord {
       mismatched_tokens: 0,
       max_abs_logprob_diff: 0,
     },
+    step_seconds: 5,
     seconds: { rollout: 2, forward_backward: 3, evaluate: 100 },
     ...changes,
   };

@@ -29,7 +29,13 @@ test('in unified mode one token that differs is found, by the step itself', asyn
   await learner.open(policy, meter);
   using engine = await RolloutEngine.open(policy.generation, { maxSequences: 8, cacheTokens: 512 });
   const [task, tokenizer] = [taskOf(), await Tokenizer.fromModule(tinyModel)];
-  const parts = { meter, engine, task, tokenizer, prompts: new Prompts(tinyModel, tokenizer, config.rollout, 0) };
+  const parts = {
+    meter,
+    engine,
+    task,
+    tokenizer,
+    prompts: new Prompts(tinyModel, tokenizer, config.rollout, 0, engine.capacity),
+  };
   const problems = { step: 1, rounds: 1, problemsOf: () => task.problems(0, 4) };
   const experience = await rollOut(parts, problems, 0);
   const { numbers } = await learner.learn(withWrongToken(experience), 0, undefined);
@@ -38,7 +44,8 @@ test('in unified mode one token that differs is found, by the step itself', asyn
   expect(numbers.max_abs_logprob_diff).toBeCloseTo(2 ** -12, 6);
   // A rate of 0 has changed nothing: the samples as they were still agree.
   engine.weightsChanged();
-  expect((await learner.learn(experience, 0, undefined)).numbers).toMatchObject({
+  const again = { ...experience, policyVersion: 1 };
+  expect((await learner.learn(again, 0, undefined)).numbers).toMatchObject({
     mismatched_tokens: 0,
     token_mult_prob_error: 1,
   });

@@ -33,6 +33,14 @@ test('sequences without an advantage are not computed, and count in the mean', (
   expect(skippedGroups).toBe(1);
 });
 
+test('a discount goes on over the turns of a conversation', () => {
+  const turns = [...sample(2, 1).turns, ...sample(3, 1).turns];
+  const groups = [{ ...experience.groups[0]!, samples: [{ ...sample(1, 1), turns }, sample(1, 0)] }];
+  const plan = parseAlgorithm({ name: 'ppo', discount: 0.5 }).plan;
+  const { kept } = lessonsOf({ ...experience, groups }, plan, 16, undefined);
+  expect(kept.map(({ advantages }) => [...advantages])).toEqual([[0.0625, 0.125], [0.25, 0.5, 1], [-1]]);
+});
+
 test('a penalty is computed for all sequences', () => {
   const plan = planOf({ aggregation: 'sequence-mean', entropy_coefficient: 0.1 });
   const { kept } = lessonsOf(experience, plan, 16, undefined);

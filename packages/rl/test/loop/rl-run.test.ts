@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { TrainingSession } from '@quaver/train';
 import { describe, expect, test } from 'vitest';
 import { algorithms } from '../../src/index.ts';
 import type { RlEvent } from '../../src/loop/run-events.ts';
@@ -61,7 +62,8 @@ describe('a run', () => {
   test('minibatches are optimizer steps of their own, and what they learn from is compared before the first', async () => {
     const algorithm = { name: 'ppo', epochs: 2, minibatches: 3 };
     const { records, result } = await tinyRun('minibatches', { steps: 2, algorithm, recipe: 'fp8-block' });
-    const whole = await tinyRun('no minibatches', { steps: 2, algorithm: { ...algorithm, minibatches: 1 } });
+    const changes = { steps: 2, algorithm: { ...algorithm, minibatches: 1 }, recipe: 'fp8-block' };
+    const whole = await tinyRun('no minibatches', changes);
     expect(result.parameters_sha256).not.toBe(whole.result.parameters_sha256);
     for (const { seconds, ...record } of records) {
       expect(record).toMatchObject({ mismatched_tokens: 0, token_mult_prob_error: 1 });
@@ -71,14 +73,33 @@ describe('a run', () => {
     expect(records[0]!.approx_kl).toBeGreaterThan(0);
   });
 
-  test('a gradient of minibatches without a step in between is that of the whole', async () => {
-    const changes = { steps: 1, algorithm: { name: 'grpo' }, schedule: { decay: 'constant', peak: 1e-9 } };
-    const [one, three] = [
-      await tinyRun('whole gradient', changes),
-      await tinyRun('split gradient', { ...changes, algorithm: { name: 'grpo', minibatches: 3 } }),
-    ];
-    expect(three.records[0]!.loss).toBeCloseTo(one.records[0]!.loss, 5);
-    expect(three.records[0]!.tokens).toBe(one.records[0]!.tokens);
+  test('every minibatch stands for the whole: small steps along three are three along the gradient of all', async () => {
+    const trained = async (name: string, minibatches: number, peak: number) => {
+      const values: number[] = [];
+      const read = async (session: TrainingSession) => {
+        for (const parameter of session.parameters) {
+          const bytes = await session.readParameter(parameter.name);
+          values.push(...new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4));
+        }
+      };
+      const changes = {
+        steps: 1,
+        algorithm: { name: 'grpo', minibatches },
+        schedule: { decay: 'constant', peak },
+        optimizer: { name: 'sgd' },
+        max_grad_norm: null,
+      };
+      await tinyRun(name, changes, {}, read);
+      return values;
+    };
+    const before = await trained('no step', 1, 1e-30);
+    const moved = async (name: string, minibatches: number) =>
+      (await trained(name, minibatches, 1e-3)).map((value, i) => value - before[i]!);
+    const [one, three] = [await moved('one part', 1), await moved('three parts', 3)];
+    const dot = (x: readonly number[], y: readonly number[]) => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
+    expect(dot(one, one)).toBeGreaterThan(0);
+    expect(dot(one, three) / dot(one, one)).toBeCloseTo(3, 1);
+    expect(dot(one, three) / Math.sqrt(dot(one, one) * dot(three, three))).toBeGreaterThan(0.999);
   });
 
   test('dynamic sampling takes more prompts in the place of groups that teach nothing', async () => {
@@ -120,6 +141,71 @@ describe('a run', () => {
     expect(records[0]!.rollout_tokens).toBeGreaterThan(16 * 12);
   });
 
+  test('a conversation that has no room for another turn ends, and is judged as it stands', async () => {
+    const seen: number[] = [];
+    const task = taskOf((response) => {
+      seen.push(response.messages.length);
+      return evenTokens(response);
+    });
+    const respond = async () => 'And on and on it goes, until there is no more room.';
+    const { result } = await tinyRun('long', { steps: 1 }, { task: { ...task, respond } });
+    expect(result.steps).toBe(1);
+    expect(Math.min(...seen)).toBe(1);
+  });
+
+  test('an environment that fails to answer loses the sample', async () => {
+    const respond = async () => ({ status: 'failed', reason: 'threw', message: 'no such thing' }) as const;
+    const { records } = await tinyRun('silent', { steps: 1 }, { task: { ...taskOf(), respond } });
+    expect(records[0]).toMatchObject({ reward_failures: 16, reward: 0, tokens: 0 });
+  });
+
+  test('a run whose next step fails has a checkpoint of the last one', async () => {
+    const task = taskOf();
+    const problems = async (first: number, count: number) => {
+      if (first >= 8) throw new TypeError('there are no more');
+      return task.problems(first, count);
+    };
+    const changes = { steps: 4, checkpoint: { every: 50 } };
+    const failing = tinyRun('failing', changes, { task: { ...task, problems } });
+    await expect(failing).rejects.toThrow('there are no more');
+    const resumed = await tinyRun('failing', changes, { resume: true });
+    expect(resumed.result.parameters_sha256).toBe((await tinyRun('not failing', changes)).result.parameters_sha256);
+    expect((await readFile(path.join(at('failing'), 'metrics.jsonl'), 'utf8')).trim().split('\n')).toHaveLength(4);
+  });
+
+  test('without held-out problems there is nothing to evaluate: that is said before the first step', async () => {
+    const task = { ...taskOf(), heldOut: async () => [] };
+    const run = tinyRun('no held-out', { evaluate: { every: 1, problems: 4 } }, { task });
+    await expect(run).rejects.toMatchObject({ code: 'rl-heldout-empty' });
+  });
+
+  test('evaluation may sample: several answers to each problem, the same in every run', async () => {
+    const evaluate = { every: 1, problems: 3, samples: 5, temperature: 1 };
+    const accuracies: number[] = [];
+    const onEvent = (event: RlEvent) => {
+      if (event.phase === 'evaluate') accuracies.push(event.accuracy);
+    };
+    const changes = { steps: 1, evaluate, schedule: { decay: 'constant', peak: 1e-30 } };
+    await tinyRun('sampled evaluation', changes, { onEvent });
+    expect(accuracies).toHaveLength(2);
+    expect(accuracies[0]).toBe(accuracies[1]);
+    expect(Number.isInteger(15 * accuracies[0]!)).toBe(true);
+  });
+
+  test.each([
+    ['rollout.samples', { rollout: { prompts: 4, samples: 1, max_new_tokens: 12 } }],
+    ['algorithm.dual_clip', { algorithm: { name: 'grpo', dual_clip: 1.1 } }],
+    ['algorithm.constant_length', { algorithm: { name: 'dapo', constant_length: 8 } }],
+    ['correction.low', { correction: { name: 'icepop', low: 6, high: 5 } }],
+    ['correction.low', { correction: { name: 'sequence-mask', low: 2 } }],
+    ['kv_cache', { recipe: 'fp8-block+kv-cache=bf16', kv_cache: 'fp8' }],
+    ['evaluate.samples', { evaluate: { every: 1, problems: 4, samples: 2 } }],
+    ['reward.timeout_ms', { reward: { timeout_ms: 3e9 } }],
+  ])('contradictory options are refused: %s', async (field, changes) => {
+    const refused = expect.objectContaining({ code: 'rl-config-invalid', message: expect.stringContaining(field) });
+    await expect(async () => tinyRun(`refused ${field}`, changes)).rejects.toThrow(refused);
+  });
+
   test('rewards that could not be had are counted, and are not 0', async () => {
     let calls = 0;
     const task = taskOf((response) =>
@@ -159,6 +245,17 @@ describe('a run that was stopped', () => {
     expect(resumed.result.heldout_accuracy_before).toBe(whole.result.heldout_accuracy_before);
   });
 
+  test('a run is not gone on with by another configuration', async () => {
+    await tinyRun('kept', { steps: 1 });
+    const changed = tinyRun('kept', { steps: 1, algorithm: { name: 'rloo' } }, { resume: true });
+    await expect(changed).rejects.toThrow(
+      expect.objectContaining({
+        code: 'run-config-changed',
+        message: expect.stringContaining('algorithm.name was "grpo" and is "rloo"'),
+      }),
+    );
+  });
+
   test('generation ahead is one step old, but not across a checkpoint', async () => {
     const changes = {
       steps: 6,
@@ -169,6 +266,19 @@ describe('a run that was stopped', () => {
     };
     const { records } = await tinyRun('ahead', changes);
     expect(records.map(({ policy_age: age }) => age)).toEqual([0, 1, 1, 0, 1, 1]);
+    // Older weights have other probabilities; that says nothing of the arithmetic.
+    expect(records.map(({ compared_tokens: count }) => count !== undefined)).toEqual([
+      true,
+      false,
+      false,
+      true,
+      false,
+      false,
+    ]);
+    for (const { seconds, policy_age: age, step_seconds: total } of records) {
+      if (age === 0) expect(total).toBeGreaterThanOrEqual(seconds.rollout!);
+      expect(seconds.sync).toBeLessThan(0.5 * total);
+    }
   });
 
   test('a folder that holds a run is not overwritten', async () => {

@@ -15,12 +15,12 @@ describe('micro-batches of sampled sequences', () => {
     fc.assert(
       fc.property(sequences, limit, (all, tokens) => {
         const seen = new Map<number, number[]>();
-        for (const batch of sequenceBatches(all, { tokens })) {
+        for (const batch of sequenceBatches(all, { tokens, context: 1024 })) {
           for (const [row, index] of batch.sequences.entries()) {
             const { prompt, tokens: sampled } = all[index]!;
             const whole = [...prompt, ...sampled];
             const base = row * batch.rowTokens;
-            const counted = whole.flatMap((_, i) => (batch.mask[base + i] === 1 ? [batch.targets[base + i]!] : []));
+            const counted = whole.slice(1).flatMap((_, i) => (batch.mask[base + i] === 1 ? [batch.targets[base + i]!] : []));
             for (let i = 0; i + 1 < whole.length; i++) {
               expect([batch.tokens[base + i], batch.targets[base + i]]).toEqual([whole[i], whole[i + 1]]);
             }
@@ -38,7 +38,7 @@ describe('micro-batches of sampled sequences', () => {
   test('batches keep to their limit, unless one sequence alone is longer', () => {
     fc.assert(
       fc.property(sequences, limit, (all, tokens) => {
-        for (const batch of sequenceBatches(all, { tokens })) {
+        for (const batch of sequenceBatches(all, { tokens, context: 1024 })) {
           expect(batch.rows === 1 || batch.rows * batch.rowTokens <= tokens).toBe(true);
           expect(batch.rowTokens % 16).toBe(0);
         }
@@ -49,7 +49,7 @@ describe('micro-batches of sampled sequences', () => {
   test('numbers of tokens go into rows and come back', () => {
     fc.assert(
       fc.property(sequences, limit, (all, tokens) => {
-        const batches = sequenceBatches(all, { tokens });
+        const batches = sequenceBatches(all, { tokens, context: 1024 });
         const valuesOf = (i: number) => Float32Array.from(all[i]!.tokens, (_, t) => 1000 * i + t + 1);
         const rows = batches.map((batch) => perToken(batch, all, valuesOf));
         expect(perSequence(batches, all, rows)).toEqual(all.map((_, i) => valuesOf(i)));
@@ -59,4 +59,11 @@ describe('micro-batches of sampled sequences', () => {
       }),
     );
   });
+});
+
+test('no row is longer than the positions that the model has', () => {
+  const sequence = (length: number) => ({ prompt: [1], tokens: Array.from({ length }, () => 2) });
+  const rows = sequenceBatches([sequence(49), sequence(20)], { tokens: 512, context: 50 });
+  expect(rows.map(({ rowTokens }) => rowTokens)).toEqual([50]);
+  expect(sequenceBatches([sequence(20)], { tokens: 512, context: 50 })[0]!.rowTokens).toBe(32);
 });

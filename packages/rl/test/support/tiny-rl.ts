@@ -7,6 +7,7 @@ import type { Executor } from '@quaver/executor';
 import { cpuPlugin } from '@quaver/executor-cpu';
 import type { Module } from '@quaver/ir';
 import { createLlama } from '@quaver/models';
+import type { TrainingSession } from '@quaver/train';
 import { afterAll } from 'vitest';
 import { parseRlConfig } from '../../src/config/config.ts';
 import type { RlRecord } from '../../src/loop/records.ts';
@@ -99,6 +100,7 @@ export async function tinyRun(
   name: string,
   changes: Changes = {},
   options: Partial<RlRunOptions> = {},
+  finish?: (session: TrainingSession) => Promise<void>,
 ): Promise<TinyRun> {
   const config = tinyConfig(changes);
   const run = {
@@ -106,6 +108,6 @@ export async function tinyRun(
     generationExecutor: config.mode === 'split' ? fast : undefined,
     ...options,
   };
-  const result = await rlRun(run);
+  const result = await rlRun(run, finish);
   return { result, records: await readRlRecords(at(name)) };
 }

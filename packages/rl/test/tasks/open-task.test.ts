@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { RlConfig } from '../../src/config/config-types.ts';
 import type { RlProblem, RlResponse } from '../../src/tasks/environment.ts';
-import { openTask, placeOf } from '../../src/tasks/node/open-task.ts';
+import { openTask, orderOf } from '../../src/tasks/node/open-task.ts';
 
 const folder = await mkdtemp(path.join(tmpdir(), 'quaver-task-'));
 afterAll(() => rm(folder, { recursive: true }));
@@ -70,6 +70,20 @@ describe('a verifier of one’s own', async () => {
     const found = await Promise.all(cases.map(([text]) => task.verify(problem, say(text))));
     expect(found).toEqual(cases.map(([, expected]) => expected));
   }, 120_000);
+
+  test('each that hangs costs its own time, not that of a start', async () => {
+    await using task = await openTask(config({ module }));
+    const start = performance.now();
+    for (let i = 0; i < 3; i++) expect(await task.verify(problem, say('hang'))).toMatchObject({ reason: 'timeout' });
+    // A start is given 30 seconds.
+    expect(performance.now() - start).toBeLessThan(25_000);
+  }, 60_000);
+
+  test('nothing is called after the task was disposed, and nothing is left to wait for', async () => {
+    const task = await openTask(config({ module }));
+    await task[Symbol.asyncDispose]();
+    await expect(task.verify(problem, say('fine'))).rejects.toMatchObject({ code: 'rl-task-closed' });
+  });
 
   test('an abort ends the waiting', async () => {
     await using task = await openTask(config({ module }, 1, 60_000));
@@ -161,11 +175,10 @@ describe('a file of problems', () => {
 test('the order of problems: each once in every round, other orders in other rounds', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 40 }), fc.nat(1000), fc.nat(50), (size, seed, round) => {
-      const order = Array.from({ length: size }, (_, i) => placeOf(round * size + i, size, seed));
-      expect(order.toSorted((a, b) => a - b)).toEqual(Array.from({ length: size }, (_, i) => i));
+      expect([...orderOf(round, size, seed)].toSorted((a, b) => a - b)).toEqual(
+        Array.from({ length: size }, (_, i) => i),
+      );
     }),
   );
-  const order = (round: number) => Array.from({ length: 20 }, (_, i) => placeOf(round * 20 + i, 20, 7));
-  expect(order(0)).not.toEqual(order(1));
-  expect(placeOf(1234, null, 7)).toBe(1234);
+  expect(orderOf(0, 20, 7)).not.toEqual(orderOf(1, 20, 7));
 });

@@ -7,6 +7,7 @@ import {
   type RlConfig,
   type RlEvent,
   type RlRow,
+  recipeOf,
   renderRlComparison,
   rlRow,
 } from '@quaver/rl';
@@ -54,16 +55,18 @@ export async function compareRl(options: RlComparisonOptions): Promise<RlCompari
       for (const recipe of recipes) {
         const name = `${recipe}-${mode}-${seed}`;
         const place = path.join(folder, name);
+        const own = parseRlConfig({ ...config, recipe, mode, seed });
         const result = await rlModel({
           ...shared,
-          config: parseRlConfig({ ...config, recipe, mode, seed }),
+          config: own,
           folder: place,
-          resume: await exists(place),
+          resume: await exists(path.join(place, 'config.json')),
           onEvent: (event) => onEvent?.(event, name),
         });
         const records = await readRlRecords(place);
         const { bytes_per_parameter, roofline, memory_bytes: memoryBytes } = result;
-        const row = rlRow({ recipe, mode, seed, bytes_per_parameter }, records);
+        // With what the configuration says about the cache, attention and lm_head.
+        const row = rlRow({ recipe: recipeOf(own).name, mode, seed, bytes_per_parameter }, records);
         runs.push({ row, records, roofline, memoryBytes });
       }
     }
@@ -74,8 +77,8 @@ export async function compareRl(options: RlComparisonOptions): Promise<RlCompari
   return { tokens: rows.reduce((sum, { tokens }) => sum + tokens, 0), rows };
 }
 
-async function exists(folder: string): Promise<boolean> {
-  return stat(folder).then(
+async function exists(file: string): Promise<boolean> {
+  return stat(file).then(
     () => true,
     () => false,
   );

@@ -40,9 +40,12 @@ export async function rlModel(options: RlModelOptions): Promise<RlModelResult> {
   await using model = await openTrainingModel(config.model, signal);
   let { resume = false } = options;
   let step = 0;
-  let lostAt: number | undefined;
+  let mayReopen = true;
   const onEvent = (event: RlEvent) => {
-    if (event.phase === 'step') step = Math.max(step, event.record.step);
+    if (event.phase === 'step') {
+      step = event.record.step;
+      mayReopen = true;
+    }
     options.onEvent?.(event);
   };
   for (;;) {
@@ -51,8 +54,8 @@ export async function rlModel(options: RlModelOptions): Promise<RlModelResult> {
       return await runOn(devices, { ...options, resume, onEvent }, task, model.module);
     } catch (error) {
       const reason = await devices.lost();
-      if (reason === undefined || signal?.aborted || lostAt === step) throw error;
-      lostAt = step;
+      if (reason === undefined || signal?.aborted || !mayReopen) throw error;
+      mayReopen = false;
       resume = true;
       onEvent({ phase: 'lost', step, reason });
     }

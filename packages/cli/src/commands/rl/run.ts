@@ -81,7 +81,9 @@ async function runRl(run: Run, flags: RlRunFlags): Promise<void> {
       `${result.steps} steps${accuracy}`,
       ...(error === null
         ? []
-        : [`token_mult_prob_error ${error}, ${result.mismatched_tokens} of the sampled tokens differ in training`]),
+        : [
+            `token_mult_prob_error ${error}: ${result.mismatched_tokens} of ${result.compared_tokens} compared tokens differ in training`,
+          ]),
       rooflineText(result.roofline),
       `${result.model}: the trained model`,
       `${path.join(folder, 'report.html')}: the report`,

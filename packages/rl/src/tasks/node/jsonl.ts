@@ -87,7 +87,8 @@ function readLine(source: string, file: string, line: number): Line {
     throw problem(path.length === 0 ? what : `'${path.map(String).join('.')}': ${what}`);
   }
   const { answer, match, tolerance, ...rest } = parsed.data;
-  if (match === 'numeric' && !Number.isFinite(Number(answer))) throw problem(`'answer': '${answer}' is no number`);
+  if (match === 'numeric' && (String(answer).trim() === '' || !Number.isFinite(Number(answer))))
+    throw problem(`'answer': '${answer}' is no number`);
   if (match === 'regex') compilePattern(String(answer), `${file}:${line}: answer`);
   const messages = 'prompt' in rest ? [{ role: 'user' as const, content: rest.prompt }] : rest.messages;
   return { messages, data: { answer, match, tolerance } };

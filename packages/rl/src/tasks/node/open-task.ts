@@ -1,7 +1,16 @@
 /** @file The task of a configuration, whose code runs in threads of its own. */
 import { QuaverError, uniform } from '@quaver/numerics';
 import type { RlConfig } from '../../config/config-types.ts';
-import type { ProblemSplit, Reward, RlProblem, RlResponse, RlTask, TaskCallOptions, Verdict } from '../environment.ts';
+import type {
+  ProblemSplit,
+  Reply,
+  Reward,
+  RlProblem,
+  RlResponse,
+  RlTask,
+  TaskCallOptions,
+  Verdict,
+} from '../environment.ts';
 import { parseTask } from './parse-task.ts';
 import { type CallOutcome, TaskThread } from './task-thread.ts';
 import type { TaskCall } from './task-worker.ts';
@@ -38,6 +47,7 @@ class ThreadedTask implements RlTask {
   readonly #idle: TaskThread[];
   readonly #waiting: ((thread: TaskThread) => void)[] = [];
   readonly #sizes = new Map<ProblemSplit, number | null>();
+  #order: { readonly round: number; readonly places: Uint32Array } | undefined;
   respond?: RlTask['respond'];
 
   constructor(threads: readonly TaskThread[], seed: number) {
@@ -61,7 +71,7 @@ class ThreadedTask implements RlTask {
 
   async problems(first: number, count: number): Promise<readonly RlProblem[]> {
     const size = this.#sizes.get('train') ?? null;
-    const places = Array.from({ length: count }, (_, i) => placeOf(first + i, size, this.#seed));
+    const places = Array.from({ length: count }, (_, i) => this.#placeOf(first + i, size));
     return Promise.all(places.map((index) => this.#problem(index, 'train')));
   }
 
@@ -83,10 +93,21 @@ class ThreadedTask implements RlTask {
     await Promise.all(this.#threads.map((thread) => thread.close()));
   }
 
-  async #respond(problem: RlProblem, response: RlResponse, options: TaskCallOptions = {}): Promise<string | undefined> {
-    const outcome = await this.#call({ method: 'respond', problem, response }, options.signal);
-    // A conversation that cannot go on has come to its end; the verifier says what it is worth.
-    return outcome.ok && typeof outcome.result === 'string' ? outcome.result : undefined;
+  async #respond(problem: RlProblem, response: RlResponse, { signal }: TaskCallOptions = {}): Promise<Reply> {
+    const outcome = await this.#call({ method: 'respond', problem, response }, signal);
+    if (!outcome.ok) return { status: 'failed', reason: outcome.reason, message: outcome.message };
+    const { result } = outcome;
+    if (result === undefined || typeof result === 'string') return result;
+    const message = `respond: expected a text or undefined, found ${JSON.stringify(result)?.slice(0, 200)}`;
+    return { status: 'failed', reason: 'invalid', message };
+  }
+
+  /** Which problem stands at a place of the endless list. */
+  #placeOf(position: number, size: number | null): number {
+    if (size === null) return position;
+    const round = Math.floor(position / size);
+    if (this.#order?.round !== round) this.#order = { round, places: orderOf(round, size, this.#seed) };
+    return this.#order.places[position % size]!;
   }
 
   async #problem(index: number, split: ProblemSplit): Promise<RlProblem> {
@@ -114,21 +135,15 @@ class ThreadedTask implements RlTask {
   }
 }
 
-/**
- * The problem that stands at a place of the endless list: where there are so many, each comes once in every round, in an order
- * that follows from (seed, round).
- */
-export function placeOf(position: number, size: number | null, seed: number): number {
-  if (size === null) return position;
-  const round = Math.floor(position / size);
-  // Fisher and Yates, from the end, as far as the place is settled.
-  const order = Array.from({ length: size }, (_, i) => i);
-  const place = position % size;
-  for (let i = size - 1; i >= place; i--) {
+/** In every round each of so many problems comes once, in an order that follows from (seed, round). */
+export function orderOf(round: number, size: number, seed: number): Uint32Array {
+  const order = Uint32Array.from({ length: size }, (_, i) => i);
+  // Fisher and Yates.
+  for (let i = size - 1; i > 0; i--) {
     const other = Math.floor(uniform(seed, round, i) * (i + 1));
     [order[i], order[other]] = [order[other]!, order[i]!];
   }
-  return order[place]!;
+  return order;
 }
 
 function isVerdict(value: unknown): value is Verdict {

@@ -1,6 +1,7 @@
 /** @file A thread that runs a task's code, and that is ended and made anew when the code does not return. */
 import { Worker } from 'node:worker_threads';
 import { abortedError } from '@quaver/executor';
+import { QuaverError } from '@quaver/numerics';
 import type { RewardFailure } from '../environment.ts';
 import type { TaskAnswer, TaskCall, TaskWorkerData } from './task-worker.ts';
 
@@ -25,32 +26,46 @@ export type CallOutcome =
       readonly hint?: string | undefined;
     };
 
-/** The first call waits for the thread to start and for the task to open. */
+/** A thread may take so long to start and to open the task. */
 const startMs = 30_000;
 
 export class TaskThread {
   readonly #options: TaskThreadOptions;
   #worker: Worker | undefined;
-  #isWarm = false;
+  #isClosed = false;
 
   constructor(options: TaskThreadOptions) {
     this.#options = options;
   }
 
-  /** One call at a time. @throws QuaverError `aborted` */
+  /** One call at a time. @throws QuaverError `aborted`, `rl-task-closed` */
   async call(call: TaskCall, signal?: AbortSignal): Promise<CallOutcome> {
     if (signal?.aborted) throw abortedError(signal);
-    this.#worker ??= this.#start();
-    const outcome = await this.#ask(this.#worker, call, signal);
-    this.#isWarm = true;
-    if (!outcome.ok && (outcome.reason === 'timeout' || outcome.reason === 'ended')) await this.close();
+    if (this.#isClosed) throw new QuaverError('rl-task-closed', 'a task is used after it was disposed');
+    if (!this.#worker) {
+      this.#worker = this.#start();
+      // Told apart from the call, or every call after one that hung would be given the time of a start.
+      const opened = await this.#ask(this.#worker, { method: 'describe' }, startMs, signal);
+      if (!opened.ok) return this.#settled(opened);
+    }
+    return this.#settled(await this.#ask(this.#worker, call, this.#options.timeoutMs, signal));
+  }
+
+  /** Ends the thread; it is not used again. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#end();
+  }
+
+  /** A thread that is lost, or did not come back, is ended; the next call starts another. */
+  async #settled(outcome: CallOutcome): Promise<CallOutcome> {
+    if (!outcome.ok && (outcome.reason === 'timeout' || outcome.reason === 'ended')) await this.#end();
     return outcome;
   }
 
-  async close(): Promise<void> {
+  async #end(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
-    this.#isWarm = false;
     await worker?.terminate();
   }
 
@@ -68,9 +83,7 @@ export class TaskThread {
     return worker;
   }
 
-  #ask(worker: Worker, call: TaskCall, signal: AbortSignal | undefined): Promise<CallOutcome> {
-    const { timeoutMs } = this.#options;
-    const limit = this.#isWarm ? timeoutMs : timeoutMs + startMs;
+  #ask(worker: Worker, call: TaskCall, limit: number, signal: AbortSignal | undefined): Promise<CallOutcome> {
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void) => {
         clearTimeout(timer);
@@ -86,7 +99,7 @@ export class TaskThread {
       };
       const fail = (error: unknown) => give({ ok: false, reason: 'ended', message: String(error) });
       const end = (code: number) => give({ ok: false, reason: 'ended', message: `its thread ended with code ${code}` });
-      const abort = () => settle(() => void this.close().then(() => reject(abortedError(signal!))));
+      const abort = () => settle(() => void this.#end().then(() => reject(abortedError(signal!))));
       const timer = setTimeout(
         () => give({ ok: false, reason: 'timeout', message: `it did not return within ${limit} ms` }),
         limit,
