@@ -6,13 +6,16 @@ export interface Conflict {
   readonly message: string;
 }
 
-/** The schema, which refuses options that do not go together as it refuses wrong ones. */
-export function refusing<T extends z.ZodType>(
+/** The schema, which refuses options that do not go together as it refuses wrong ones. @param options fills in defaults */
+export function refusing<T extends z.ZodType, O extends z.ZodType>(
   schema: T,
-  conflictOf: (options: z.output<T>) => Conflict | undefined,
+  options: O,
+  conflictOf: (values: z.output<O>) => Conflict | undefined,
 ): T {
-  return schema.superRefine((options, context) => {
-    const conflict = conflictOf(options);
+  return schema.superRefine((given, context) => {
+    // Refinements also see what is wrong by itself, which is told already.
+    const values = options.safeParse(given);
+    const conflict = values.success ? conflictOf(values.data) : undefined;
     if (conflict) context.addIssue({ code: 'custom', path: [conflict.option], message: conflict.message });
   }) as T;
 }

@@ -5,7 +5,7 @@ import { tasks } from '../src/node.ts';
 
 const page = readFileSync(new URL('../../../docs/rl.md', import.meta.url), 'utf8');
 /** What is said of all algorithms, and of those that repeat steps. */
-const [shared] = /^All have [^]*?\n\n/m.exec(page)!;
+const [shared] = /^All have .*?\n\n/ms.exec(page)!;
 
 const rowOf = (name: string) => page.split('\n').find((line) => line.startsWith(`| \`${name}\` |`));
 

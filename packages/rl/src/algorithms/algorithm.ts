@@ -52,30 +52,19 @@ interface Definition<S extends z.ZodRawShape> {
   readonly summary: string;
   /** Each has a default. */
   readonly options: S;
-  /** Options that do not go together. */
-  readonly conflict?: (options: z.output<z.ZodObject<S>>) => Conflict | undefined;
   build(options: z.output<z.ZodObject<S>>): PlanParts;
 }
 
 /** Of a plan what an algorithm says itself; the rest has the value that most have. */
 type PlanParts = Pick<AlgorithmPlan, 'objective' | 'advantage' | 'aggregation'> & Partial<AlgorithmPlan>;
 
-export function defineAlgorithm<S extends z.ZodRawShape>({
-  name,
-  summary,
-  options,
-  conflict,
-  build,
-}: Definition<S>): Algorithm {
+export function defineAlgorithm<S extends z.ZodRawShape>({ name, summary, options, build }: Definition<S>): Algorithm {
   const own = z.object(options);
   return {
     name,
     summary,
     defaults: own.parse({}) as Readonly<Record<string, JsonValue>>,
-    schema: refusing(z.strictObject({ name: z.literal(name), ...options }), (given) => {
-      const values = own.parse(given);
-      return conflict?.(values) ?? lossConflict(values);
-    }),
+    schema: refusing(z.strictObject({ name: z.literal(name), ...options }), own, lossConflict),
     plan(source) {
       const values = own.parse(source);
       const parts = build(values);

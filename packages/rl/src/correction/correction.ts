@@ -48,7 +48,7 @@ export function defineCorrection<S extends z.ZodRawShape>(definition: Definition
     name,
     summary,
     defaults: own.parse({}) as Readonly<Record<string, JsonValue>>,
-    schema: refusing(z.strictObject({ name: z.literal(name), ...options }), (given) => conflict?.(own.parse(given))),
+    schema: refusing(z.strictObject({ name: z.literal(name), ...options }), own, (values) => conflict?.(values)),
     rule: (source) => build(own.parse(source)),
   };
 }

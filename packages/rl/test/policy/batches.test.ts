@@ -20,7 +20,9 @@ describe('micro-batches of sampled sequences', () => {
             const { prompt, tokens: sampled } = all[index]!;
             const whole = [...prompt, ...sampled];
             const base = row * batch.rowTokens;
-            const counted = whole.slice(1).flatMap((_, i) => (batch.mask[base + i] === 1 ? [batch.targets[base + i]!] : []));
+            const counted = whole
+              .slice(1)
+              .flatMap((_, i) => (batch.mask[base + i] === 1 ? [batch.targets[base + i]!] : []));
             for (let i = 0; i + 1 < whole.length; i++) {
               expect([batch.tokens[base + i], batch.targets[base + i]]).toEqual([whole[i], whole[i + 1]]);
             }
