@@ -295,7 +295,35 @@ void copy_unit(const Call& call, uint32_t unit) {
   copy_axes<Element, 1>(call, from, to);
 }
 
+/** Rows become columns: what is side by side on the first axis is so in `from`, and what is on the last one in `to`. */
+bool is_transposed(const Call& call) {
+  for (uint32_t axis = 1; axis + 1 < kAxes; axis++)
+    if (axis_size(call, axis) != 1) return false;
+  return from_stride(call, 0) == 1 && to_stride(call, kAxes - 1) == 1 && from_stride(call, kAxes - 1) > 1;
+}
+
+/** Units together, a cache line of each at a time: the lines that are read serve all of them while they are near. */
+template <class Element>
+void transpose_units(const Call& call, uint32_t unit0, uint32_t unit1) {
+  constexpr uint32_t line = 64 / sizeof(Element);
+  const uint32_t size = axis_size(call, kAxes - 1);
+  const size_t from_step = from_stride(call, kAxes - 1), to_step = to_stride(call, 0);
+  const Element* from = call.at<const Element>(0) + call.size(1 + 3 * kAxes);
+  Element* to = call.at<Element>(1) + call.size(2 + 3 * kAxes);
+  for (uint32_t i = 0; i < size; i += line) {
+    const uint32_t count = size - i < line ? size - i : line;
+    for (uint32_t unit = unit0; unit < unit1; unit++)
+      copy_run(from + unit + i * from_step, from_step, to + unit * to_step + i, 1, count);
+  }
+}
+
 void run_strided_copy(const Call& call, const Kernels&, uint32_t from, uint32_t to, void*, Failure&) {
+  if (is_transposed(call)) {
+    if (call.u32(0) == 1) transpose_units<uint8_t>(call, from, to);
+    if (call.u32(0) == 2) transpose_units<uint16_t>(call, from, to);
+    if (call.u32(0) == 4) transpose_units<uint32_t>(call, from, to);
+    return;
+  }
   for (uint32_t i = from; i < to; i++) {
     if (call.u32(0) == 1) copy_unit<uint8_t>(call, i);
     if (call.u32(0) == 2) copy_unit<uint16_t>(call, i);
