@@ -16,7 +16,7 @@ export { type ReportedRl, renderRlComparison } from './compare/report.ts';
 export { type ComparedRl, type RlRow, rlRow } from './compare/rows.ts';
 export { parseRlConfig } from './config/config.ts';
 export type { EvaluateConfig, NamedConfig, RlConfig, RolloutConfig } from './config/config-types.ts';
-export { recipeOf } from './config/policy-options.ts';
+export { checkRecipe, recipeOf } from './config/policy-options.ts';
 export { type CorrectionStatistics, correctSequences, type SequenceLogprobs } from './correction/correct-sequences.ts';
 export type { Correction, CorrectionRule, SequenceCorrection } from './correction/correction.ts';
 export { corrections, parseCorrection } from './correction/registry.ts';

@@ -64,6 +64,7 @@ test('the nearer limit binds, and none where both are far', () => {
     { phase: 'training', flops_per_s: 55e9, bytes_per_s: 0, flops_share: 0.55, bytes_share: 0, bound: 'arithmetic' },
   ]);
   expect(rooflineOf(limits, [record(1, 4)]).phases.map(({ bound }) => bound)).toEqual(['neither', 'neither']);
+  expect(rooflineOf(limits, [record(20, 4)]).phases[0]).toMatchObject({ bytes_share: 2, bound: 'unknown' });
   expect(rooflineText({ limits, phases })).toContain(
     'rollouts 1.00 GFLOP/s (1 %) and 7.00 GB/s (70 %), bound by memory',
   );

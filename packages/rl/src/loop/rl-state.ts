@@ -6,6 +6,7 @@ const count = z.int().min(0);
 const rate = z.number().nullable();
 
 const stateSchema = z.strictObject({
+  config_sha256: z.string(),
   step: count,
   applied_steps: count,
   optimizer_steps: count,
@@ -20,6 +21,8 @@ const stateSchema = z.strictObject({
 
 /** What a run knows beside its tensors; JSON, in every checkpoint. Draws and prompts follow from the step. */
 export interface RlState {
+  /** Of the configuration that the run was started with. */
+  readonly config_sha256: string;
   /** Steps done: batches of rollouts that were learned from. */
   readonly step: number;
   /** Steps of the optimizer that changed the weights. */
@@ -39,7 +42,7 @@ export interface RlState {
   readonly advantage_memory: number | null;
 }
 
-export const freshRlState: RlState = {
+export const freshRlState: Omit<RlState, 'config_sha256'> = {
   step: 0,
   applied_steps: 0,
   optimizer_steps: 0,

@@ -1,9 +1,10 @@
 /** @file Generates a step's samples and has them judged. */
 
 import type { RolloutMetrics } from '@quaver/generate';
+import { QuaverError } from '@quaver/numerics';
 import { informativeGroups } from '../advantages/informative-groups.ts';
 import type { WorkMeter } from '../roofline/work.ts';
-import type { RlProblem } from '../tasks/environment.ts';
+import type { Reward, RlProblem } from '../tasks/environment.ts';
 import { type Conversation, type ConversationParts, converse } from './conversations.ts';
 import type { Experience, Group, Sample } from './experience.ts';
 import type { Prompts } from './prompts.ts';
@@ -49,10 +50,20 @@ export async function rollOut(
     for (const [index, problem] of problems.entries()) {
       groups.push({ problem, samples: judged.filter((sample) => sample.index === index) });
     }
+    assertJudged(judged.map(({ reward }) => reward));
     wanted = problems.length - informativeGroups(groups.map(rewardsOf)).kept.length;
   }
   const turns = groups.flatMap(({ samples }) => samples.flatMap((sample) => sample.turns));
   return { groups, rounds, policyVersion, work: parts.meter.rollouts(turns, calls), seconds };
+}
+
+/** Where no answer at all could be judged, the verifier is at fault, and nothing can be learned. */
+function assertJudged(rewards: readonly Reward[]): void {
+  const failed = rewards.find((reward) => reward.status === 'failed');
+  if (!failed || rewards.some(({ status }) => status === 'ok')) return;
+  throw new QuaverError('rl-rewards-failed', `none of ${rewards.length} answers could be judged: ${failed.reason}`, {
+    hint: `The verifier of the task said: ${failed.message}`,
+  });
 }
 
 /** Rewards that are known. */

@@ -1,4 +1,5 @@
 /** @file A reinforcement-learning run in a folder: it is started, or goes on from its latest checkpoint. */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { type Executor, throwIfAborted } from '@quaver/executor';
 import type { JsonValue } from '@quaver/formats';
@@ -99,12 +100,19 @@ export async function rlRun(
   return await runLocked(options, lock, finish);
 }
 
+function sha256Of(config: RlConfig): string {
+  return createHash('sha256').update(JSON.stringify(config)).digest('hex');
+}
+
 /** Records and draws follow from the whole configuration: two of them would be mixed in one run. */
 function assertSameConfig(folder: string, before: RlConfig, now: RlConfig): void {
   const plain = (config: RlConfig) => JSON.parse(JSON.stringify(config)) as Readonly<Record<string, JsonValue>>;
   const difference = describeDifference(plain(before), plain(now));
-  if (difference === undefined) return;
-  throw new QuaverError(
+  if (difference !== undefined) throw configChanged(folder, difference);
+}
+
+function configChanged(folder: string, difference: string): QuaverError {
+  return new QuaverError(
     'run-config-changed',
     `${folder}: the run was started with another configuration: ${difference}`,
     {
@@ -139,7 +147,10 @@ async function runLocked(
   const meter = new WorkMeter(policy.training.module, rollout.page_tokens);
   await learner.open(policy, meter);
   const { training: session } = policy;
-  const state = checkpoint ? await restoreSession(checkpoint, { store, session }, folder, parseRlState) : freshRlState;
+  const restored = checkpoint ? await restoreSession(checkpoint, { store, session }, folder, parseRlState) : undefined;
+  const config_sha256 = sha256Of(config);
+  if (restored && restored.config_sha256 !== config_sha256) throw configChanged(folder, 'what it was is not known');
+  const state = restored ?? { ...freshRlState, config_sha256 };
   await policy.sync();
   using engine = await RolloutEngine.open(policy.generation, {
     maxSequences: rollout.max_sequences,

@@ -9,8 +9,11 @@ export interface PhaseRoofline {
   /** Of the limits of the executor. */
   readonly flops_share: number;
   readonly bytes_share: number;
-  /** The limit that is nearer; `neither` where both are far: calls are too small to fill the executor. */
-  readonly bound: 'arithmetic' | 'memory' | 'neither';
+  /**
+   * The limit that is nearer; `neither` where both are far: calls are too small to fill the executor; `unknown` where more was
+   * reached than what was measured as the limit, because something else ran then.
+   */
+  readonly bound: 'arithmetic' | 'memory' | 'neither' | 'unknown';
 }
 
 export interface Roofline {
@@ -21,6 +24,14 @@ export interface Roofline {
 
 /** Shares below this bind nothing. */
 const nearLimit = 0.25;
+/** What is in a cache is read faster than memory. */
+const beyondLimit = 1.1;
+
+function boundOf(flops: number, bytes: number): PhaseRoofline['bound'] {
+  if (Math.max(flops, bytes) > beyondLimit) return 'unknown';
+  if (Math.max(flops, bytes) < nearLimit) return 'neither';
+  return flops > bytes ? 'arithmetic' : 'memory';
+}
 
 export function rooflineOf(limits: Limits, records: readonly RlRecord[]): Roofline {
   const total = (of: (record: RlRecord) => number | undefined) =>
@@ -29,8 +40,7 @@ export function rooflineOf(limits: Limits, records: readonly RlRecord[]): Roofli
     if (seconds === 0) return [];
     const [flops_per_s, bytes_per_s] = [(1e9 * gflop) / seconds, (1e9 * gbyte) / seconds];
     const [flops_share, bytes_share] = [flops_per_s / limits.flops_per_s, bytes_per_s / limits.bytes_per_s];
-    const bound =
-      Math.max(flops_share, bytes_share) < nearLimit ? 'neither' : flops_share > bytes_share ? 'arithmetic' : 'memory';
+    const bound = boundOf(flops_share, bytes_share);
     return [{ phase: name, flops_per_s, bytes_per_s, flops_share, bytes_share, bound }];
   };
   const seconds = (...names: string[]) =>
@@ -62,6 +72,7 @@ export function rooflineText({ limits, phases }: Roofline): string {
     arithmetic: 'bound by arithmetic',
     memory: 'bound by memory',
     neither: 'bound by neither: calls are small',
+    unknown: 'limits that were measured while something else ran',
   };
   const parts = phases.map(
     ({ phase, flops_per_s: flops, bytes_per_s: bytes, flops_share, bytes_share, bound }) =>

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { TrainingSession } from '@quaver/train';
 import { describe, expect, test } from 'vitest';
@@ -154,9 +154,17 @@ describe('a run', () => {
   });
 
   test('an environment that fails to answer loses the sample', async () => {
-    const respond = async () => ({ status: 'failed', reason: 'threw', message: 'no such thing' }) as const;
+    const respond = async ({ id }: { readonly id: string }) =>
+      id === 'train 0' ? ({ status: 'failed', reason: 'threw', message: 'no such thing' } as const) : undefined;
     const { records } = await tinyRun('silent', { steps: 1 }, { task: { ...taskOf(), respond } });
-    expect(records[0]).toMatchObject({ reward_failures: 16, reward: 0, tokens: 0 });
+    expect(records[0]).toMatchObject({ reward_failures: 4 });
+  });
+
+  test('a step without any answer that could be judged ends the run, and says what the verifier said', async () => {
+    const task = taskOf(() => ({ status: 'failed', reason: 'threw', message: 'no such thing' }));
+    await expect(tinyRun('unjudged', { steps: 1 }, { task })).rejects.toThrow(
+      expect.objectContaining({ code: 'rl-rewards-failed', hint: expect.stringContaining('no such thing') }),
+    );
   });
 
   test('a run whose next step fails has a checkpoint of the last one', async () => {
@@ -254,6 +262,15 @@ describe('a run that was stopped', () => {
         message: expect.stringContaining('algorithm.name was "grpo" and is "rloo"'),
       }),
     );
+  });
+
+  test('a configuration that was edited in the folder is noticed', async () => {
+    const changes = { steps: 2, checkpoint: { every: 1 } };
+    await expect(tinyRun('edited', changes, stopAfter(1))).rejects.toMatchObject({ code: 'aborted' });
+    const file = path.join(at('edited'), 'config.json');
+    await writeFile(file, (await readFile(file, 'utf8')).replace('0.001', '0.5'));
+    const edited = { ...changes, schedule: { decay: 'constant', peak: 0.5 } };
+    await expect(tinyRun('edited', edited, { resume: true })).rejects.toMatchObject({ code: 'run-config-changed' });
   });
 
   test('generation ahead is one step old, but not across a checkpoint', async () => {

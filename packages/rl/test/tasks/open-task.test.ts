@@ -71,6 +71,18 @@ describe('a verifier of one’s own', async () => {
     expect(found).toEqual(cases.map(([, expected]) => expected));
   }, 120_000);
 
+  test.each([
+    ['undefined', 'problem'],
+    ['{ id: "1", messages: [] }', 'problem.messages'],
+    ['{ id: "1", messages: [{ role: "user" }] }', 'problem.messages.0.content'],
+  ])('a task that gives %s as a problem is told so', async (value, place) => {
+    const code = `export default () => ({ problem: () => (${value}), verify: () => ({ reward: 1, correct: true }) });`;
+    await using task = await openTask(config({ module: await file(`bad ${place}.mjs`, code) }));
+    await expect(task.problems(0, 1)).rejects.toThrow(
+      expect.objectContaining({ code: 'rl-task-failed', message: expect.stringContaining(`'${place}'`) }),
+    );
+  });
+
   test('each that hangs costs its own time, not that of a start', async () => {
     await using task = await openTask(config({ module }));
     const start = performance.now();

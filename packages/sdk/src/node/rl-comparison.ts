@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { writeFileAtomically } from '@quaver/formats/node';
 import {
+  checkRecipe,
   parseRlConfig,
   type ReportedRl,
   type RlConfig,
@@ -48,6 +49,8 @@ export async function compareRl(options: RlComparisonOptions): Promise<RlCompari
     ...(threads === undefined ? {} : { threads }),
     ...(signal ? { signal } : {}),
   };
+  // What is wrong with one of them is found before hours went into the others.
+  for (const recipe of recipes) checkRecipe(recipeOf(parseRlConfig({ ...config, recipe })));
   const runs: ReportedRl[] = [];
   // One recipe after the other within a seed, so that an interrupted comparison still compares.
   for (const seed of seeds) {

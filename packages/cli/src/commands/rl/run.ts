@@ -78,7 +78,7 @@ async function runRl(run: Run, flags: RlRunFlags): Promise<void> {
         : `, held-out accuracy ${percent(result.heldout_accuracy)} (before: ${percent(result.heldout_accuracy_before)})`;
     const error = result.token_mult_prob_error;
     return [
-      `${result.steps} steps${accuracy}`,
+      `${result.steps} ${result.steps === 1 ? 'step' : 'steps'}${accuracy}`,
       ...(error === null
         ? []
         : [

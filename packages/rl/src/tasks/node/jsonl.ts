@@ -14,10 +14,8 @@ const comparison = {
   /** Of `numeric`, absolute. */
   tolerance: z.number().min(0).default(0),
 };
-const lineSchema = z.union([
-  z.strictObject({ prompt: z.string().min(1), ...comparison }),
-  z.strictObject({ messages: z.array(message).min(1), ...comparison }),
-]);
+const promptLine = z.strictObject({ prompt: z.string().min(1), ...comparison });
+const messagesLine = z.strictObject({ messages: z.array(message).min(1), ...comparison });
 
 interface Line {
   readonly messages: RlProblem['messages'];
@@ -81,7 +79,8 @@ function readLine(source: string, file: string, line: number): Line {
   } catch (error) {
     throw problem(`this is not JSON: ${(error as Error).message}`);
   }
-  const parsed = lineSchema.safeParse(json);
+  const isConversation = typeof json === 'object' && json !== null && 'messages' in json;
+  const parsed = (isConversation ? messagesLine : promptLine).safeParse(json);
   if (!parsed.success) {
     const { path, message: what } = parsed.error.issues[0]!;
     throw problem(path.length === 0 ? what : `'${path.map(String).join('.')}': ${what}`);

@@ -1,5 +1,6 @@
 /** @file The task of a configuration, whose code runs in threads of its own. */
 import { QuaverError, uniform } from '@quaver/numerics';
+import { z } from 'zod';
 import type { RlConfig } from '../../config/config-types.ts';
 import type {
   ProblemSplit,
@@ -30,7 +31,7 @@ export async function openTask(
     { length: workers },
     () => new TaskThread({ spec, seed: config.seed, timeoutMs, memoryMb }),
   );
-  const task = new ThreadedTask(threads, config.seed);
+  const task = new ThreadedTask(threads, config.seed, 'module' in config.task ? `${config.task.module}: ` : '');
   try {
     await task.open(options);
   } catch (error) {
@@ -43,6 +44,7 @@ export async function openTask(
 class ThreadedTask implements RlTask {
   readonly #threads: readonly TaskThread[];
   readonly #seed: number;
+  readonly #name: string;
   /** Threads that nobody uses, and who waits for one. */
   readonly #idle: TaskThread[];
   readonly #waiting: ((thread: TaskThread) => void)[] = [];
@@ -50,7 +52,9 @@ class ThreadedTask implements RlTask {
   #order: { readonly round: number; readonly places: Uint32Array } | undefined;
   respond?: RlTask['respond'];
 
-  constructor(threads: readonly TaskThread[], seed: number) {
+  /** @param name of its module, before what is wrong with it */
+  constructor(threads: readonly TaskThread[], seed: number, name: string) {
+    this.#name = name;
     this.#threads = threads;
     this.#idle = [...threads];
     this.#seed = seed;
@@ -111,7 +115,14 @@ class ThreadedTask implements RlTask {
   }
 
   async #problem(index: number, split: ProblemSplit): Promise<RlProblem> {
-    return (await this.#must({ method: 'problem', index, split }, `give problem ${index} (${split})`)) as RlProblem;
+    const problem = await this.#must({ method: 'problem', index, split }, `give problem ${index} (${split})`);
+    const parsed = problemSchema.safeParse(problem);
+    if (parsed.success) return problem as RlProblem;
+    const { path, message } = parsed.error.issues[0]!;
+    const place = ['problem', ...path.map(String)].join('.');
+    throw new QuaverError('rl-task-failed', `the task gave no problem ${index} (${split}): '${place}': ${message}`, {
+      hint: 'A problem is {"id": a text, "messages": [{"role", "content"}, …], "data": JSON for the verifier}.',
+    });
   }
 
   /** What a run cannot do without. */
@@ -119,7 +130,7 @@ class ThreadedTask implements RlTask {
     const outcome = await this.#call(call, signal);
     if (outcome.ok) return outcome.result;
     const { code = 'rl-task-failed', message, hint } = outcome;
-    const told = outcome.code === undefined ? `the task cannot ${what}: ${message}` : message;
+    const told = outcome.code === undefined ? `${this.#name}the task cannot ${what}: ${message}` : message;
     throw new QuaverError(code, told, { hint: hint ?? 'See docs/rl.md for what a task is.' });
   }
 
@@ -145,6 +156,11 @@ export function orderOf(round: number, size: number, seed: number): Uint32Array 
   }
   return order;
 }
+
+const problemSchema = z.object({
+  id: z.string(),
+  messages: z.array(z.object({ role: z.enum(['system', 'user', 'assistant', 'tool']), content: z.string() })).min(1),
+});
 
 function isVerdict(value: unknown): value is Verdict {
   const { reward, correct } = (value ?? {}) as Partial<Verdict>;
