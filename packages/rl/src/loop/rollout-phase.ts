@@ -67,7 +67,7 @@ function assertJudged(rewards: readonly Reward[]): void {
 }
 
 /** Rewards that are known. */
-export function rewardsOf({ samples }: Group): number[] {
+function rewardsOf({ samples }: Group): number[] {
   return samples.flatMap(({ reward }) => (reward.status === 'ok' ? [reward.reward] : []));
 }
 
