@@ -42,8 +42,6 @@ export class RlLoop {
   #evaluatedAt = -1;
   /** The batch of the next step, where it is generated while this one is learned from. */
   #ahead: Promise<Experience> | undefined;
-  /** The weights are those that the state tells of. */
-  #isWhole = true;
 
   /** @param state fresh, or that of the checkpoint to which the policy was restored */
   constructor(options: RlLoopOptions, parts: RlParts, state: RlState) {
@@ -65,7 +63,9 @@ export class RlLoop {
       // Nothing goes on when this has ended.
       await this.#ahead?.catch(() => undefined);
       // The failure is what is to be told, also where the executor has gone with the weights.
-      if (this.#isWhole && this.#state.step > Math.max(0, this.#savedAt)) await this.#save().catch(() => undefined);
+      const { applied_steps: applied, step } = this.#state;
+      const isWhole = this.#parts.policy.training.appliedSteps === applied;
+      if (isWhole && step > Math.max(0, this.#savedAt)) await this.#save().catch(() => undefined);
       throw error;
     }
   }
@@ -102,7 +102,6 @@ export class RlLoop {
     if (isAhead) this.#ahead = this.#generate(step + 1);
     // A failure is seen when this step has ended.
     this.#ahead?.catch(() => undefined);
-    this.#isWhole = false;
     const memory = this.#state.advantage_memory ?? undefined;
     const learned = await this.#spans.run('learn', { step }, () => learner.learn(experience, lr, memory));
     const waited = performance.now();
@@ -124,7 +123,6 @@ export class RlLoop {
       reward_failures: this.#state.reward_failures + learned.numbers.reward_failures,
       skipped_groups: this.#state.skipped_groups + learned.numbers.skipped_groups,
     };
-    this.#isWhole = true;
     const due = config.evaluate && (step % config.evaluate.every === 0 || step === config.steps);
     const evaluationStart = performance.now();
     const evaluation = due ? await this.#evaluate() : undefined;
