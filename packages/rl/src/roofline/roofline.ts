@@ -11,7 +11,7 @@ export interface PhaseRoofline {
   readonly bytes_share: number;
   /**
    * The limit that is nearer; `neither` where both are far: calls are too small to fill the executor; `unknown` where more was
-   * reached than what was measured as the limit, because something else ran then.
+   * reached than what was measured as the limit: something else ran then, or it was in a cache.
    */
   readonly bound: 'arithmetic' | 'memory' | 'neither' | 'unknown';
 }
@@ -72,7 +72,7 @@ export function rooflineText({ limits, phases }: Roofline): string {
     arithmetic: 'bound by arithmetic',
     memory: 'bound by memory',
     neither: 'bound by neither: calls are small',
-    unknown: 'limits that were measured while something else ran',
+    unknown: 'beyond the limit that was measured',
   };
   const parts = phases.map(
     ({ phase, flops_per_s: flops, bytes_per_s: bytes, flops_share, bytes_share, bound }) =>
