@@ -108,7 +108,16 @@ describe('a run', () => {
       Number(id.split(' ')[1]) % 4 < 2 ? { status: 'ok', reward: 1, correct: true } : evenTokens(response),
     );
     const algorithm = { name: 'dapo', overlong_penalty: 0 };
-    const { records } = await tinyRun('sampled again', { steps: 2, algorithm }, { task });
+    const asked: string[] = [];
+    const problems = async (first: number, count: number) => {
+      const found = await task.problems(first, count);
+      asked.push(...found.map(({ id }) => id));
+      return found;
+    };
+    const { records } = await tinyRun('sampled again', { steps: 2, algorithm }, { task: { ...task, problems } });
+    // Two rounds of two steps, and never a problem twice.
+    expect(new Set(asked).size).toBe(4 * 4);
+    expect(asked).toHaveLength(4 * 4);
     expect(records.map(({ sampling_rounds: rounds }) => rounds)).toEqual([2, 2]);
     expect(records.map(({ skipped_groups: count }) => count)).toEqual([4, 4]);
     const once = await tinyRun('sampled once', { steps: 2, algorithm: { ...algorithm, sampling_rounds: 1 } }, { task });
